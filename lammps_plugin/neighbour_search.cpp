@@ -1,0 +1,75 @@
+#include "neighbour_search.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace efgmd {
+
+int NeighbourSearch::coordinate(double position, int d) const
+{
+  return std::clamp(static_cast<int>((position - low[d]) / width[d]), 0, ncells[d] - 1);
+}
+
+int NeighbourSearch::cell(const double *position) const
+{
+  return (coordinate(position[2], 2) * ncells[1] + coordinate(position[1], 1)) * ncells[0] + coordinate(position[0], 0);
+}
+
+void NeighbourSearch::sort(int n, double **positions, const std::vector<int> &of_elements)
+{
+  x = positions;
+  elements = &of_elements;
+  double high[3];
+  std::fill_n(low, 3, std::numeric_limits<double>::max());
+  std::fill_n(high, 3, std::numeric_limits<double>::lowest());
+  int visible = 0;
+  for (int i = 0; i < n; i++) {
+    if (of_elements[i] < 0) continue;
+    visible++;
+    for (int d = 0; d < 3; d++) {
+      low[d] = std::min(low[d], x[i][d]);
+      high[d] = std::max(high[d], x[i][d]);
+    }
+  }
+  // Cells are at least as wide as the cutoff, and no more than there are atoms: a few far atoms must not make millions.
+  const double most = std::max(1.0, std::cbrt(static_cast<double>(visible)));
+  for (int d = 0; d < 3; d++) {
+    const double extent = visible ? high[d] - low[d] : 0.0;
+    ncells[d] = static_cast<int>(std::clamp(std::floor(extent / cutoff), 1.0, std::ceil(4.0 * most)));
+    width[d] = std::max(extent / ncells[d], cutoff * 1e-6) * (1.0 + 1e-12);
+  }
+
+  start.assign(static_cast<std::size_t>(ncells[0]) * ncells[1] * ncells[2] + 1, 0);
+  for (int i = 0; i < n; i++)
+    if (of_elements[i] >= 0) start[cell(x[i]) + 1]++;
+  for (std::size_t c = 1; c < start.size(); c++) start[c] += start[c - 1];
+  atoms.resize(visible);
+  std::vector<int> next(start.begin(), start.end() - 1);
+  for (int i = 0; i < n; i++)
+    if (of_elements[i] >= 0) atoms[next[cell(x[i])]++] = i;
+}
+
+void NeighbourSearch::add_neighbours(int i, CentredPairs &pairs) const
+{
+  pairs.begin_centre(i, (*elements)[i]);
+  const double cutoffsq = cutoff * cutoff;
+  int from[3], to[3];
+  for (int d = 0; d < 3; d++) {
+    const int here = coordinate(x[i][d], d);
+    from[d] = std::max(here - 1, 0);
+    to[d] = std::min(here + 1, ncells[d] - 1);
+  }
+  for (int cz = from[2]; cz <= to[2]; cz++)
+    for (int cy = from[1]; cy <= to[1]; cy++) {
+      const int row = (cz * ncells[1] + cy) * ncells[0];
+      for (int k = start[row + from[0]]; k < start[row + to[0] + 1]; k++) {
+        const int j = atoms[k];
+        const double dx = x[j][0] - x[i][0], dy = x[j][1] - x[i][1], dz = x[j][2] - x[i][2];
+        if (j != i && dx * dx + dy * dy + dz * dz < cutoffsq) pairs.add(j, (*elements)[j], dx, dy, dz);
+      }
+    }
+  pairs.end_centre();
+}
+
+}    // namespace efgmd

@@ -1,0 +1,39 @@
+// Neighbours of chosen atoms within a cutoff, from the positions of owned and ghost atoms (cell lists, linear cost).
+
+#ifndef EFGMD_NEIGHBOUR_SEARCH_H
+#define EFGMD_NEIGHBOUR_SEARCH_H
+
+#include "centred_pairs.h"
+
+#include <vector>
+
+namespace efgmd {
+
+class NeighbourSearch {
+ public:
+  explicit NeighbourSearch(double cutoff) : cutoff(cutoff) {}
+
+  // Sorts `n` atoms at `x` into cells; those with a negative element are left out. Positions must be finite.
+  void sort(int n, double **x, const std::vector<int> &elements);
+
+  // Appends atom i as a centre with all its neighbours closer than the cutoff.
+  void add_neighbours(int i, CentredPairs &pairs) const;
+
+  double bytes() const { return sizeof(int) * (start.capacity() + atoms.capacity()); }
+
+ private:
+  double cutoff;
+  double **x = nullptr;
+  const std::vector<int> *elements = nullptr;
+  double low[3], width[3];
+  int ncells[3];
+  std::vector<int> start;    // atoms of cell c are atoms[start[c]] ... atoms[start[c+1]-1]
+  std::vector<int> atoms;
+
+  int coordinate(double position, int d) const;
+  int cell(const double *position) const;
+};
+
+}    // namespace efgmd
+
+#endif

@@ -1,0 +1,162 @@
+// The bridge: all code that touches Python. Loaded by the runtime once Python's symbols are there.
+
+#include "python_model.h"
+
+#include <pybind11/embed.h>
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+namespace py = pybind11;
+using efgmd::CentredPairs;
+using efgmd::Failure;
+using efgmd::MliapExtras;
+using efgmd::ModelRequest;
+using efgmd::PythonModel;
+
+namespace {
+
+// A numpy array on memory that C++ keeps.
+template <typename T> py::array view(const T *data, std::vector<py::ssize_t> shape)
+{
+  static T nothing;    // numpy wants an address even for no elements
+  return py::array_t<T>(shape, data ? data : &nothing, py::capsule(&nothing, [](void *) {}));
+}
+
+std::string one_line(std::string text)
+{
+  for (auto at = text.find('\n'); at != std::string::npos; at = text.find('\n')) text.replace(at, 1, " ");
+  return text;
+}
+
+// A user's mistake is told in its own words; anything else with its type and traceback.
+Failure describe(py::error_already_set &error)
+{
+  Failure failure;
+  try {
+    py::object trace = error.trace() ? error.trace() : py::object(py::none());
+    py::object told = py::module_::import("efgmd.coupling.failures").attr("describe")(error.value(), trace);
+    auto texts = told.cast<std::pair<std::string, std::string>>();
+    failure.message = one_line(texts.first);
+    failure.traceback = texts.second;
+  } catch (std::exception &) {
+    failure.message = one_line(error.what());
+  }
+  if (failure.message.empty()) failure.message = "unknown Python error";
+  return failure;
+}
+
+template <typename Action> Failure guarded(Action action)
+{
+  py::gil_scoped_acquire gil;
+  try {
+    action();
+  } catch (py::error_already_set &error) {
+    return describe(error);
+  } catch (std::exception &error) {
+    return {one_line(error.what()), ""};
+  }
+  return {};
+}
+
+void copy(const py::handle &source, std::vector<double> &target, std::size_t size, const char *what)
+{
+  auto array = py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(source);
+  if (!array) throw py::error_already_set();
+  if (static_cast<std::size_t>(array.size()) != size)
+    throw std::runtime_error(std::string("the model returned ") + std::to_string(array.size()) + " numbers for " +
+                             what + " where " + std::to_string(size) + " were expected");
+  target.assign(array.data(), array.data() + size);
+}
+
+class BridgedModel : public PythonModel {
+ public:
+  explicit BridgedModel(const ModelRequest &request)
+  {
+    auto open = py::module_::import("efgmd.coupling.loader").attr("open_model");
+    object = open(request.path, request.kind, request.dtype, request.threads, request.mpi_library);
+    elements = object.attr("elements").cast<std::vector<std::string>>();
+    cutoff = object.attr("cutoff").cast<double>();
+  }
+
+  ~BridgedModel() override
+  {
+    py::gil_scoped_acquire gil;
+    object = py::object();
+  }
+
+  Failure energies(const CentredPairs &pairs, const MliapExtras &extras, std::vector<double> &energies,
+                   std::vector<double> &pair_forces, double &total) override
+  {
+    return guarded([&] {
+      py::tuple arrays = views(pairs);
+      py::tuple result;
+      if (py::hasattr(object, "evaluate_mliap"))
+        result = object.attr("evaluate_mliap")(*arrays, view(pairs.centre.data(), {ncentres(pairs)}),
+                                               view(pairs.neighbour.data(), {npairs(pairs)}), extras.nlocal,
+                                               view(extras.elements, {extras.ntotal}),
+                                               view(extras.forces, {extras.ntotal, 3}), extras.eflag, extras.vflag);
+      else
+        result = object.attr("evaluate")(*arrays);
+      copy(result[0], energies, pairs.ncentres(), "the energies");
+      copy(result[1], pair_forces, 3 * pairs.npairs(), "the pair forces");
+      total = 0.0;
+      if (result.size() > 2)
+        total = result[2].cast<double>();
+      else
+        for (double energy : energies) total += energy;
+    });
+  }
+
+  Failure efg(const CentredPairs &pairs, std::vector<double> &tensors) override
+  {
+    return guarded([&] { copy(object.attr("evaluate")(*views(pairs)), tensors, 6 * pairs.ncentres(), "the tensors"); });
+  }
+
+ private:
+  py::object object;
+
+  static py::ssize_t ncentres(const CentredPairs &pairs) { return static_cast<py::ssize_t>(pairs.ncentres()); }
+  static py::ssize_t npairs(const CentredPairs &pairs) { return static_cast<py::ssize_t>(pairs.npairs()); }
+
+  static py::tuple views(const CentredPairs &pairs)
+  {
+    return py::make_tuple(
+        view(pairs.species.data(), {ncentres(pairs)}), view(pairs.first.data(), {ncentres(pairs) + 1}),
+        view(pairs.neighbour_species.data(), {npairs(pairs)}), view(pairs.vectors.data(), {npairs(pairs), 3}));
+  }
+};
+
+}    // namespace
+
+extern "C" __attribute__((visibility("default"))) Failure efgmd_start_python(const char *executable)
+{
+  if (Py_IsInitialized()) return {};
+
+  PyConfig config;
+  PyConfig_InitPythonConfig(&config);
+  config.parse_argv = 0;
+  config.install_signal_handlers = 0;
+  PyStatus status = PyConfig_SetBytesString(&config, &config.executable, executable);
+  if (!PyStatus_Exception(status)) status = PyConfig_SetBytesString(&config, &config.program_name, executable);
+  if (!PyStatus_Exception(status)) status = Py_InitializeFromConfig(&config);
+  PyConfig_Clear(&config);
+  if (PyStatus_Exception(status))
+    return {std::string("Python of ") + executable + " does not start: " + (status.err_msg ? status.err_msg : "?"), ""};
+  PyEval_SaveThread();    // every later call takes the interpreter's lock for itself
+
+  if (auto failure = guarded([] { py::module_::import("efgmd.coupling.loader"); })) {
+    failure.message = std::string("no efgmd in Python ") + executable + " (" + failure.message +
+                      "): set EFGMD_PYTHON to the interpreter of the environment that efgmd is installed in";
+    failure.traceback.clear();
+    return failure;
+  }
+  return {};
+}
+
+extern "C" __attribute__((visibility("default"))) PythonModel *efgmd_open_model(const ModelRequest &request,
+                                                                                Failure &failure)
+{
+  PythonModel *model = nullptr;
+  failure = guarded([&] { model = new BridgedModel(request); });
+  return model;
+}
