@@ -1,0 +1,42 @@
+def density(
+    mode: str,
+    is_double: bool,
+    lmax: int,
+    first: int,
+    base: int,
+    stride: int,
+    neighbours: int,
+    count: int,
+    species: int,
+    cutoff: float,
+    r0: float,
+    radial_count: int,
+    vectors: int,
+    extra: int,
+    out: int,
+) -> None: ...
+def product(
+    is_double: bool, rows: int, width: int, start: int, ia: int, ib: int, coefficient: int, a: int, b: int, out: int
+) -> None: ...
+def instruction_set() -> str: ...
+def set_instruction_set(name: str) -> None: ...
+
+class _ElementEnergy:
+    def __init__(
+        self,
+        weights: dict[str, object],
+        lmax: int,
+        channels: int,
+        hidden: int,
+        species: int,
+        n_radial: int,
+        cutoff: float,
+        r0: float,
+        limit: float,
+    ) -> None: ...
+    def evaluate(
+        self, count: int, order: int, first: int, neighbours: int, vectors: int, energies: int, gradient: int
+    ) -> None: ...
+
+class ElementEnergyFloat(_ElementEnergy): ...
+class ElementEnergyDouble(_ElementEnergy): ...

@@ -1,0 +1,197 @@
+"""From a mean tensor and its covariance to Cq and eta with intervals."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import f as f_distribution
+from scipy.stats import norm
+
+from efgmd.analysis.statistics import Estimate
+from efgmd.nuclei import Nucleus, nqr_lines
+from efgmd.tensors import asymmetry, matrix_to_six, principal_axes, principal_values, six_to_matrix
+
+FloatArray = NDArray[np.float64]
+
+_DRAWS = 4000
+_SIGNIFICANCE = 0.05
+# Orthonormal coordinates of the five independent components of a traceless six-vector xx yy zz xy xz yz.
+_FIVE = np.array(
+    [
+        np.array([-1, -1, 2, 0, 0, 0]) / np.sqrt(6),
+        np.array([1, -1, 0, 0, 0, 0]) / np.sqrt(2),
+        *(np.sqrt(2) * np.eye(6)[3:]),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Coupling:
+    """Cq and eta of one site.
+
+    Attributes
+    ----------
+    cq
+        Coupling constant of the mean tensor with its sign, MHz.
+    cq_error
+        Sampling error (half the central 68 % interval), MHz; None when the run is too short for one.
+    cq_interval
+        95 % interval, MHz, bias corrected; of ``|Cq|`` when ``sign_known`` is False.
+    cq_debiased
+        Cq with the noise's share of the tensor's norm removed, MHz; 0 when noise explains all of it.
+    eta, eta_error, eta_interval
+        Asymmetry parameter, likewise.
+    vzz
+        Principal value of the mean tensor, a.u.
+    sign_known
+        Whether 97.5 % of the resampled tensors share the sign of Vzz.
+    is_zero
+        Whether the mean tensor is compatible with zero (5 % level).
+    nqr
+        Zero-field lines, MHz.
+    notes
+        Warnings for the reader, one line each.
+    """
+
+    cq: float
+    cq_error: float | None
+    cq_interval: tuple[float, float] | None
+    cq_debiased: float | None
+    eta: float
+    eta_error: float | None
+    eta_interval: tuple[float, float] | None
+    vzz: float
+    sign_known: bool
+    is_zero: bool
+    nqr: tuple[float, ...]
+    notes: tuple[str, ...]
+
+
+def coupling(nucleus: Nucleus, estimate: Estimate, seed: int = 0) -> Coupling:
+    """Diagonalise a mean tensor and propagate its sampling error by a parametric bootstrap.
+
+    Tensors are drawn from the multivariate t distribution of the mean (t, because the covariance comes from few
+    blocks), diagonalised, and summarised; intervals are bias-corrected percentiles (B. Efron, 1987, without
+    acceleration), because ``|Vzz|`` and eta of a noisy mean are biased upwards.
+
+    Parameters
+    ----------
+    nucleus
+        Gives the quadrupole moment and spin.
+    estimate
+        Mean six-vector (xx yy zz xy xz yz, a.u.) with its covariance.
+    seed
+        Of the resampling.
+    """
+    values = principal_values(six_to_matrix(estimate.mean))
+    vzz, eta = float(values[2]), float(np.nan_to_num(asymmetry(values)))
+    cq = float(nucleus.coupling_mhz(vzz))
+    lines = tuple(float(line) for line in nqr_lines(nucleus.spin, cq, eta)) if cq else ()
+    if not estimate.has_error:
+        note = "too few samples for an error"
+        return Coupling(cq, None, None, None, eta, None, None, vzz, False, False, lines, (note,))
+
+    drawn = principal_values(six_to_matrix(_draw(estimate, seed)))
+    drawn_cq = np.abs(nucleus.coupling_mhz(drawn[:, 2]))
+    drawn_eta = asymmetry(drawn)
+    same_sign = float(np.mean(np.sign(drawn[:, 2]) == np.sign(vzz)))
+    sign_known = same_sign >= 0.975
+    size = _corrected_interval(drawn_cq, abs(cq))
+    is_zero = _compatible_with_zero(estimate)
+    notes = []
+    if not estimate.reliable:
+        notes.append(f"only {estimate.n_independent:.0f} independent samples: the error is a rough one")
+    if is_zero:
+        size = (0.0, float(np.percentile(drawn_cq, 97.5)))  # uncorrected: the safe side for a bound
+        notes.append(f"compatible with zero; |Cq| < {size[1]:.3g} MHz (95 %)")
+    elif not sign_known:
+        notes.append("sign of Vzz not determined (eta near 1); interval of |Cq|")
+    eta_interval = _corrected_interval(drawn_eta, eta)
+    if is_zero:
+        eta_interval = (0.0, 1.0)
+    elif _axial(estimate):
+        eta_interval = (0.0, float(np.percentile(drawn_eta, 97.5)))  # uncorrected, like the bound on |Cq|
+        notes.append("eta compatible with zero")
+    interval = size
+    if sign_known and not is_zero:
+        interval = size if cq > 0 else (-size[1], -size[0])
+    return Coupling(
+        cq=cq,
+        cq_error=_half_width(drawn_cq),
+        cq_interval=interval,
+        cq_debiased=cq * _signal_share(estimate),
+        eta=eta,
+        eta_error=_half_width(drawn_eta),
+        eta_interval=eta_interval,
+        vzz=vzz,
+        sign_known=sign_known,
+        is_zero=is_zero,
+        nqr=lines,
+        notes=tuple(notes),
+    )
+
+
+def _draw(estimate: Estimate, seed: int) -> FloatArray:
+    """Six-vectors of shape ``(draws, 6)`` from the multivariate t distribution of the mean."""
+    rng = np.random.default_rng(seed)
+    variances, axes = np.linalg.eigh(estimate.covariance)
+    normal = rng.standard_normal((_DRAWS, 6)) * np.sqrt(np.clip(variances, 0.0, None)) @ axes.T
+    stretch = np.sqrt(estimate.degrees / rng.chisquare(estimate.degrees, size=_DRAWS))
+    return estimate.mean + normal * stretch[:, None]
+
+
+def _half_width(values: FloatArray) -> float:
+    low, high = np.percentile(values, [15.865, 84.135])
+    return float(high - low) / 2
+
+
+def _corrected_interval(values: FloatArray, found: float) -> tuple[float, float]:
+    below = np.clip(np.mean(values < found), 1 / len(values), 1 - 1 / len(values))
+    shift = 2 * norm.ppf(below)
+    low, high = np.percentile(values, 100 * norm.cdf(shift + norm.ppf([0.025, 0.975])))
+    return float(low), float(high)
+
+
+def _five(estimate: Estimate) -> tuple[FloatArray, FloatArray]:
+    """Mean and covariance in five orthonormal coordinates (the Frobenius metric)."""
+    return _FIVE @ estimate.mean, _FIVE @ estimate.covariance @ _FIVE.T
+
+
+def _signal_share(estimate: Estimate) -> float:
+    """Factor by which to shrink the tensor so that its squared norm is unbiased; 0 when noise explains it."""
+    mean, covariance = _five(estimate)
+    norm2 = float(mean @ mean)
+    return float(np.sqrt(max(0.0, norm2 - np.trace(covariance)) / norm2)) if norm2 > 0 else 0.0
+
+
+def _axial(estimate: Estimate) -> bool:
+    """Test whether (Vxx - Vyy)/2 and Vxy in the mean's principal axes are compatible with zero (5 % level)."""
+    _, axes = principal_axes(six_to_matrix(estimate.mean))
+    x, y = axes[:, 0], axes[:, 1]
+    forms = np.array([(np.outer(x, x) - np.outer(y, y)) / 2, (np.outer(x, y) + np.outer(y, x)) / 2])
+    linear = matrix_to_six(forms) * np.array([1, 1, 1, 2, 2, 2])  # acts on six-vectors as the trace of a product
+    mean, covariance = linear @ estimate.mean, linear @ estimate.covariance @ linear.T
+    degrees = estimate.degrees
+    if not np.trace(covariance) > 0:
+        return bool(np.allclose(mean, 0.0))
+    t2 = float(mean @ np.linalg.pinv(covariance) @ mean)
+    return bool(t2 < 2 * degrees / (degrees - 1) * f_distribution.ppf(1 - _SIGNIFICANCE, 2, degrees - 1))
+
+
+def _compatible_with_zero(estimate: Estimate) -> bool:
+    """Test whether the tensor's squared norm exceeds what noise gives, at the 5 % level.
+
+    With more blocks than components, Hotelling's T^2; with fewer, the covariance cannot be inverted, and the squared
+    norm is compared with its noise expectation through Satterthwaite's effective degrees of freedom.
+    """
+    mean, covariance = _five(estimate)
+    count, width = estimate.degrees + 1, 5
+    if not np.trace(covariance) > 0:
+        return not np.any(mean)
+    if count > 3 * width:
+        t2 = float(mean @ np.linalg.pinv(covariance) @ mean)
+        limit = width * (count - 1) / (count - width) * f_distribution.ppf(1 - _SIGNIFICANCE, width, count - width)
+        return bool(t2 < limit)
+    effective = np.trace(covariance) ** 2 / np.trace(covariance @ covariance)
+    ratio = float(mean @ mean / np.trace(covariance))
+    return bool(ratio < f_distribution.ppf(1 - _SIGNIFICANCE, effective, effective * estimate.degrees))

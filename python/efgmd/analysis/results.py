@@ -1,0 +1,167 @@
+"""Analysis of a campaign: results.json and results.csv."""
+
+import csv
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+from ase.io import read
+
+from efgmd.analysis.temperature import TemperatureAnalysis
+from efgmd.campaign.config import NucleusChoice
+from efgmd.campaign.provenance import machine, versions
+from efgmd.campaign.spec import STRUCTURE_FILE
+from efgmd.errors import StoreError
+
+RESULTS_FILE = "results.json"
+CSV_FILE = "results.csv"
+FORMAT = "efgmd-results"
+SCHEMA = 1
+
+_COLUMNS = (
+    "temperature_K",
+    "nucleus",
+    "site",
+    "count",
+    "cq_MHz",
+    "cq_error_sampling_MHz",
+    "cq_error_model_MHz",
+    "cq_low95_MHz",
+    "cq_high95_MHz",
+    "cq_debiased_MHz",
+    "eta",
+    "eta_error_sampling",
+    "eta_error_model",
+    "eta_low95",
+    "eta_high95",
+    "vzz_au",
+    "abs_cq_instant_MHz",
+    "compatible_with_zero",
+    "independent_samples",
+    "space_group",
+    "complete",
+    "notes",
+)
+
+
+def analyze_campaign(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """Analyse every temperature that has samples, and write results.json and results.csv.
+
+    Parameters
+    ----------
+    folder
+        Output folder of `efgmd run`.
+    record
+        Its campaign.json.
+
+    Returns
+    -------
+    dict
+        What results.json holds. ``complete`` is False when a temperature is missing or unfinished.
+
+    Raises
+    ------
+    StoreError
+        When no temperature has samples yet, or a store is damaged or foreign.
+    """
+    campaign = record["campaign"]
+    supercell = tuple(campaign["structure"]["supercell"])
+    start = _one_repeat(folder / STRUCTURE_FILE, supercell)
+    nuclei = [NucleusChoice.model_validate(choice).nucleus() for choice in campaign["nuclei"]]
+    framework = campaign["sites"]["framework"]
+    analysis = TemperatureAnalysis(
+        nuclei,
+        tuple(framework) if framework else None,
+        campaign["sites"]["tolerance"],
+        tuple(record["cells"]),
+        supercell,
+    )
+    temperatures, missing = [], []
+    for name in record["folders"]:
+        try:
+            temperatures.append(analysis.compute(folder / name, start))
+        except StoreError as error:
+            missing.append(str(error))
+    if not temperatures:
+        raise StoreError(missing[0])
+    temperatures.sort(key=lambda entry: entry["temperature_K"])
+    results = {
+        "format": FORMAT,
+        "schema": SCHEMA,
+        "complete": not missing and all(entry["complete"] for entry in temperatures),
+        "missing": missing,
+        "units": {"cq": "MHz", "efg": "Hartree/(e bohr^2)", "length": "angstrom", "energy": "eV", "pressure": "bar"},
+        "campaign_file": record["campaign_file"],
+        "campaign_sha256": record["campaign_sha256"],
+        "structure_sha256": record["structure_sha256"],
+        "formula": record["formula"],
+        "n_atoms": record["n_atoms"],
+        "models": record["models"],
+        "nuclei": record["nuclei"],
+        "masses": record["masses"],
+        "notes": record["notes"],
+        "versions": versions(),
+        "machine": machine(),
+        "campaign": campaign,
+        "temperatures": temperatures,
+    }
+    _write(folder / RESULTS_FILE, json.dumps(results, indent=1, allow_nan=False) + "\n")
+    _write_csv(folder / CSV_FILE, results)
+    return results
+
+
+def _one_repeat(path: Path, supercell: tuple[int, ...]) -> Atoms:
+    """First repeat of a supercell that ASE built."""
+    atoms = read(path, index=-1)
+    assert isinstance(atoms, Atoms)
+    single = atoms[: len(atoms) // math.prod(supercell)]
+    single.set_cell([vector / count for vector, count in zip(atoms.cell.array, supercell, strict=True)])
+    return single
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """Read results.json of a campaign's folder.
+
+    Raises
+    ------
+    StoreError
+        When there is none.
+    """
+    try:
+        return json.loads((folder / RESULTS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{folder} holds no readable {RESULTS_FILE}; run `efgmd analyze {folder}` first") from error
+
+
+def _write(path: Path, text: str) -> None:
+    unfinished = path.with_name(path.name + ".new")
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, path)
+
+
+def _write_csv(path: Path, results: dict[str, Any]) -> None:
+    unfinished = path.with_name(path.name + ".new")
+    with open(unfinished, "w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, _COLUMNS, extrasaction="ignore")
+        writer.writeheader()
+        for entry in results["temperatures"]:
+            for site in entry["sites"]:
+                low, high = site["cq_interval95_MHz"] or (None, None)
+                eta_low, eta_high = site["eta_interval95"] or (None, None)
+                writer.writerow(
+                    site
+                    | {
+                        "temperature_K": entry["temperature_K"],
+                        "space_group": entry["symmetry"]["space_group"],
+                        "complete": entry["complete"],
+                        "cq_low95_MHz": low,
+                        "cq_high95_MHz": high,
+                        "eta_low95": eta_low,
+                        "eta_high95": eta_high,
+                        "notes": "; ".join(site["notes"]),
+                    }
+                )
+    os.replace(unfinished, path)

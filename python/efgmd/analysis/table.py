@@ -1,0 +1,136 @@
+"""The table printed at the end of a campaign, and numbers written with their errors."""
+
+import math
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+#: A list of sites longer than this is summarised: the structure has no usable symmetry.
+MANY_SITES = 8
+ROUGH = "~"
+
+
+def with_error(value: float, error: float | None) -> str:
+    """Write ``-551.2 ± 1.3``: the error with two digits, the value to the same decimals."""
+    if error is None or not math.isfinite(error) or error <= 0:
+        return f"{value:.4g}"
+    decimals = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{decimals}f} ± {error:.{decimals}f}"
+
+
+def frequency_text(value: float, error: float | None = None) -> str:
+    """Write a coupling given in MHz, in MHz or kHz."""
+    factor, unit = (1.0, "MHz") if max(abs(value), error or 0.0) >= 1.0 else (1000.0, "kHz")
+    return f"{with_error(factor * value, None if error is None else factor * error)} {unit}"
+
+
+def coupling_text(site: dict[str, Any]) -> str:
+    """Cq with its sampling error; a bound where it is compatible with zero; marked where the error is a rough one."""
+    mark = f" {ROUGH}" if site["error_is_rough"] else ""
+    if site["compatible_with_zero"] and site["cq_interval95_MHz"]:
+        return f"|Cq| < {frequency_text(site['cq_interval95_MHz'][1])}{mark}"
+    return frequency_text(site["cq_MHz"], site["cq_error_sampling_MHz"]) + mark
+
+
+def eta_text(site: dict[str, Any]) -> str:
+    """Eta with its sampling error; a dash where the tensor is compatible with zero."""
+    return "-" if site["compatible_with_zero"] else with_error(site["eta"], site["eta_error_sampling"])
+
+
+def site_name(site: dict[str, Any], entry: dict[str, Any]) -> str:
+    """Nucleus with its site where the nucleus has several, for example ``127I 8h`` or ``2H on N``."""
+    label, name = str(site["site"]), str(site["nucleus"])
+    if sum(other["nucleus"] == name for other in entry["sites"]) == 1 or not label:
+        return name
+    return f"{name} {label}" if label[0].isdigit() else f"{name} on {label}"
+
+
+def print_table(results: dict[str, Any], console: Console) -> None:
+    """Print Cq and eta of all sites and temperatures, the lattice, and what to be careful about."""
+    table = Table(title=None if results["complete"] else "INCOMPLETE: the campaign has not finished")
+    table.add_column("T (K)", justify="right")
+    table.add_column("nucleus", no_wrap=True)
+    for name in ("n", "Cq", "eta", "<|Cq|> of frames"):
+        table.add_column(name, justify="right", no_wrap=name != "<|Cq|> of frames")
+    for entry in results["temperatures"]:
+        for index, row in enumerate(table_rows(entry)):
+            table.add_row(f"{entry['temperature_K']:g}" if index == 0 else "", *row)
+        table.add_section()
+    console.print(table)
+    for line in legend(results):
+        console.print(line, soft_wrap=True, highlight=False)
+
+
+def table_rows(entry: dict[str, Any]) -> list[list[str]]:
+    """Cells nucleus, n, Cq, eta, <|Cq|> of one temperature."""
+    rows = []
+    for nucleus in dict.fromkeys(site["nucleus"] for site in entry["sites"]):
+        sites = [site for site in entry["sites"] if site["nucleus"] == nucleus]
+        if len(sites) > MANY_SITES:
+            sizes = sorted(abs(site["cq_MHz"]) for site in sites)
+            text = f"|Cq| {sizes[0]:.4g} to {sizes[-1]:.4g} MHz"
+            rows.append([f"{nucleus} ({len(sites)} sites)", str(sum(site["count"] for site in sites)), text, "", ""])
+            continue
+        for site in sites:
+            instant = frequency_text(site["abs_cq_instant_MHz"])
+            rows.append([site_name(site, entry), str(site["count"]), coupling_text(site), eta_text(site), instant])
+    return rows
+
+
+def legend(results: dict[str, Any]) -> list[str]:
+    """What the table's numbers mean, and the state of each temperature's crystal, one line each."""
+    lines = ["± sampling error (68 %); bounds are 95 %; the models' own error is not included (no committee yet)"]
+    sites = [site for entry in results["temperatures"] for site in entry["sites"]]
+    if any(site["error_is_rough"] for site in sites):
+        lines.append(f"{ROUGH} fewer than 10 independent samples: the error itself is rough, run longer or larger")
+    lines += [temperature_line(entry) for entry in results["temperatures"]]
+    return lines + all_warnings(results)
+
+
+def temperature_line(entry: dict[str, Any]) -> str:
+    """Lattice and symmetry of one temperature in one line."""
+    lattice, symmetry = entry["lattice"]["pseudocubic"], entry["symmetry"]
+    lengths = ", ".join(f"{name} {with_error(lattice[name]['mean'], lattice[name]['error'])}" for name in "abc")
+    kelvin = f"{entry['temperature_K']:g} K"
+    measured = entry["measured"]["temperature"]
+    return (
+        f"{kelvin}: {entry['samples']} samples at {with_error(measured['mean'], measured['error'])} K; "
+        f"per cell {lengths} angstrom; sites of {symmetry['space_group']}"
+    )
+
+
+def all_warnings(results: dict[str, Any]) -> list[str]:
+    """Warnings of all temperatures, those that agree in one line."""
+    found: dict[str, list[str]] = {}
+    for entry in results["temperatures"]:
+        for text in symmetry_warnings(entry["symmetry"]) + lattice_warnings(entry["lattice"]):
+            found.setdefault(text, []).append(f"{entry['temperature_K']:g}")
+    return [f"{', '.join(temperatures)} K: {text}" for text, temperatures in found.items()]
+
+
+def symmetry_warnings(symmetry: dict[str, Any]) -> list[str]:
+    """What to say when the mean structure does not show the symmetry by which nuclei were grouped."""
+    tolerance = f"{symmetry['tolerance_angstrom']:.2g} angstrom"
+    if symmetry["assumed_from_start"]:
+        return [
+            f"the mean structure has no symmetry within {tolerance}: nuclei are grouped by the symmetry of the "
+            "starting structure, run longer or larger"
+        ]
+    if symmetry["tolerance_widened"]:
+        return [
+            f"the mean structure shows this symmetry only within {tolerance}, more than asked (sites.tolerance): "
+            "run longer or larger"
+        ]
+    return []
+
+
+def lattice_warnings(lattice: dict[str, Any]) -> list[str]:
+    """What to say when the cell's unique axis has moved during the run."""
+    seen = [axis for axis in lattice["unique_axes"] if axis is not None]
+    if len(set(seen)) < 2:
+        return []
+    return [
+        "the unique axis of the cell moved during the run: tensors are averaged over differently turned domains and "
+        "look more cubic than one domain; use a larger cell"
+    ]

@@ -1,0 +1,111 @@
+"""The models as ASE calculators.
+
+>>> from efgmd.calculators import EFGCalculator
+>>> atoms.calc = EFGCalculator("potentials/mapbi3/efg.safetensors")  # doctest: +SKIP
+>>> atoms.calc.get_property("efg", atoms).shape  # doctest: +SKIP
+(48, 3, 3)
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from efgmd.frames.neighbours import Batch, batch_of
+from efgmd.models.io import load_model
+from efgmd.training.predictions import predict_efg, predict_energy
+
+
+class _ModelCalculator(Calculator):
+    """A model file as a calculator.
+
+    Parameters
+    ----------
+    model
+        Model file.
+    dtype
+        "float32" or "float64".
+    device
+        Torch device.
+
+    Raises
+    ------
+    ModelFileError
+        The file cannot be used.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, model: str | Path, dtype: str = "float32", device: str = "cpu", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.model: Any = load_model(model, kind=self.kind, dtype=dtype, device=device)
+        self._device = device
+
+    def _batch(self, atoms: Atoms) -> Batch:
+        batch = batch_of(atoms, self.model.cutoff, self.model.elements, self.model.dtype)
+        return batch if self._device == "cpu" else batch.to(self._device)
+
+
+class EnergyCalculator(_ModelCalculator):
+    """Energy model: energy, energies (eV), forces (eV/angstrom) and, in a periodic cell, stress (eV/angstrom^3)."""
+
+    kind = "energy"
+    implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """Compute all properties at once; called by ASE.
+
+        Raises
+        ------
+        DataError
+            An element that the model does not know, or positions that are not finite.
+        """
+        super().calculate(atoms, properties, system_changes)
+        assert self.atoms is not None
+        batch = self._batch(self.atoms)
+        predicted = predict_energy(self.model, batch)
+        energies = predicted.atomic.double().cpu().numpy()
+        energy = float(energies.sum())
+        self.results = {
+            "energy": energy,
+            "free_energy": energy,
+            "energies": energies,
+            "forces": predicted.forces.double().cpu().numpy(),
+        }
+        if float(batch.volumes[0]) > 0:
+            self.results["stress"] = full_3x3_to_voigt_6_stress(predicted.stress[0].double().cpu().numpy())
+
+
+class EFGCalculator(_ModelCalculator):
+    """EFG model: ``calc.get_property("efg", atoms)`` and ``calc.results["efg"]``, of shape ``(N, 3, 3)``, a.u."""
+
+    kind = "efg"
+    implemented_properties = ["efg"]  # noqa: RUF012
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("efg",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """Compute the tensors; called by ASE.
+
+        Raises
+        ------
+        DataError
+            An element that the model does not know, or positions that are not finite.
+        """
+        super().calculate(atoms, properties, system_changes)
+        assert self.atoms is not None
+        with torch.no_grad():
+            tensors = predict_efg(self.model, self._batch(self.atoms))
+        self.results = {"efg": tensors.double().cpu().numpy()}

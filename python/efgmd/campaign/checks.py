@@ -1,0 +1,168 @@
+"""Checks of a campaign against the files it names, before anything runs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_masses, atomic_numbers
+
+from efgmd.campaign.config import Campaign
+from efgmd.errors import ConfigError, EfgmdError
+from efgmd.nuclei import DEUTERIUM_MASS
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a campaign keeps of a model file: path, SHA-256, elements, cutoff (angstrom) and metadata."""
+
+    path: Path
+    sha256: str
+    elements: tuple[str, ...]
+    cutoff: float
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class CheckedCampaign:
+    """A campaign whose files have been read and fit together.
+
+    Attributes
+    ----------
+    campaign
+        The validated fields.
+    atoms
+        Starting structure, supercell included, of N atoms.
+    elements
+        LAMMPS types 1, 2, ... by element.
+    masses
+        Mass of each type (u).
+    energy
+        The force field.
+    efg
+        The EFG model.
+    notes
+        Choices made for the user, one line each.
+    """
+
+    campaign: Campaign
+    atoms: Atoms
+    elements: tuple[str, ...]
+    masses: tuple[float, ...]
+    energy: ModelInfo
+    efg: ModelInfo
+    notes: tuple[str, ...]
+
+
+def check_campaign(campaign: Campaign, source: Path) -> CheckedCampaign:
+    """Read structure and models and check that everything fits.
+
+    Parameters
+    ----------
+    campaign
+        Validated fields.
+    source
+        The campaign file, named in errors.
+
+    Raises
+    ------
+    ConfigError
+        With one line per mistake.
+    """
+    problems: list[str] = []
+    atoms = _structure(campaign, problems)
+    energy = _model(campaign, "energy", problems)
+    efg = _model(campaign, "efg", problems)
+    if atoms is None:
+        raise ConfigError(problems, str(source))
+    present = tuple(dict.fromkeys(atoms.get_chemical_symbols()))
+    elements = campaign.models.elements or present
+    if len(set(elements)) != len(elements) or not set(present) <= set(elements):
+        problems.append(
+            f"models.elements: found {_listed(elements)}, "
+            f"expected each element of the structure once: {_listed(present)}"
+        )
+    for name, info in (("energy", energy), ("efg", efg)):
+        unknown = [element for element in elements if info and element not in info.elements]
+        if info and unknown:
+            problems.append(
+                f"models.{name}: {info.path.name} knows {_listed(info.elements)}, "
+                f"expected it to know {_listed(unknown)} too"
+            )
+    for index, choice in enumerate(campaign.nuclei):
+        if choice.nucleus().element not in present:
+            problems.append(f"nuclei[{index}]: found {choice.name}, expected a nucleus of {_listed(present)}")
+    for field, given in (("masses", campaign.masses), ("sites.framework", campaign.sites.framework or ())):
+        strange = [element for element in given if element not in present]
+        if strange:
+            problems.append(f"{field}: found {_listed(strange)}, expected elements among {_listed(present)}")
+    if campaign.masses and problems == [] and any(element not in atomic_numbers for element in campaign.masses):
+        problems.append("masses: expected chemical symbols")
+    if problems or energy is None or efg is None:
+        raise ConfigError(problems, str(source))
+    masses, notes = _masses(campaign, elements)
+    return CheckedCampaign(campaign, atoms, elements, masses, energy, efg, notes)
+
+
+def _listed(names: Any) -> str:
+    return " ".join(names)
+
+
+def _structure(campaign: Campaign, problems: list[str]) -> Atoms | None:
+    from ase.io import read
+    from ase.io.formats import UnknownFileTypeError
+
+    path = campaign.structure.file
+    try:
+        atoms = read(path)
+    except UnknownFileTypeError:
+        problems.append(f"structure.file: {path.name} is of no type that ASE knows, expected for example CIF or extxyz")
+        return None
+    except Exception as error:  # ASE's readers raise nearly anything on a foreign file
+        problems.append(f"structure.file: cannot read {path.name} as a structure: {_first_line(error)}")
+        return None
+    if not isinstance(atoms, Atoms) or len(atoms) == 0:
+        problems.append(f"structure.file: found no atoms in {path.name}, expected a periodic structure")
+        return None
+    if not atoms.pbc.all() or abs(atoms.cell.volume) < 1e-6:
+        problems.append(f"structure.file: {path.name} is not periodic in three directions, expected pbc and a cell")
+        return None
+    if not np.isfinite(atoms.positions).all():
+        problems.append(f"structure.file: {path.name} has positions that are not finite, expected numbers")
+        return None
+    return Atoms(
+        atoms.numbers,
+        positions=atoms.positions,
+        cell=atoms.cell,
+        pbc=True,
+    ).repeat(campaign.structure.supercell)
+
+
+def _model(campaign: Campaign, kind: str, problems: list[str]) -> ModelInfo | None:
+    from efgmd.models.io import load_model
+
+    path: Path = getattr(campaign.models, kind)
+    try:
+        model = load_model(path, kind=kind)
+    except EfgmdError as error:
+        problems.append(f"models.{kind}: {error}")
+        return None
+    return ModelInfo(path, model.sha256, tuple(model.elements), float(model.cutoff), dict(model.metadata))
+
+
+def _masses(campaign: Campaign, elements: tuple[str, ...]) -> tuple[tuple[float, ...], tuple[str, ...]]:
+    chosen = dict(campaign.masses)
+    notes = []
+    if "H" in elements and "H" not in chosen and any(choice.name == "2H" for choice in campaign.nuclei):
+        chosen["H"] = DEUTERIUM_MASS
+        notes.append(
+            "2H is among the nuclei: all hydrogen moves with the mass of deuterium (set `masses: {H: ...}` to change)"
+        )
+    return tuple(chosen.get(element, float(atomic_masses[atomic_numbers[element]])) for element in elements), tuple(
+        notes
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

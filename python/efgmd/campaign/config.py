@@ -1,0 +1,268 @@
+"""The campaign file: every field, its unit, its default, and what is accepted."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from efgmd.errors import ConfigError
+from efgmd.nuclei import Nucleus, nucleus
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Counts3 = tuple[Count, Count, Count]
+
+
+def _existing(path: Path, info: ValidationInfo) -> Path:
+    """Resolve a path against the campaign file's folder and require the file."""
+    resolved = ((info.context or {}).get("folder", Path()) / path.expanduser()).resolve()
+    if not resolved.is_file():
+        raise ValueError(f"found {str(path)!r}, expected a file; there is none at {resolved}")
+    return resolved
+
+
+ExistingFile = Annotated[Path, AfterValidator(_existing)]
+
+
+class Section(BaseModel):
+    """A mapping of the campaign file; unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Structure(Section):
+    """Where the run starts.
+
+    Attributes
+    ----------
+    file
+        Any structure file that ASE reads, relative to the campaign file; periodic in three directions.
+    supercell
+        Repeats of that cell along its axes.
+    cells
+        Pseudo-cubic (formula) cells along the axes of the file; lattice parameters are also reported per cell.
+    """
+
+    file: ExistingFile
+    supercell: Counts3 = (1, 1, 1)
+    cells: Counts3 = (1, 1, 1)
+
+
+class Models(Section):
+    """The two model files, relative to the campaign file.
+
+    Attributes
+    ----------
+    energy
+        Force field.
+    efg
+        Electric-field-gradient model.
+    elements
+        Order of the LAMMPS atom types; by default the order of appearance in the structure.
+    dtype
+        Precision of the models' arithmetic.
+    """
+
+    energy: ExistingFile
+    efg: ExistingFile
+    elements: tuple[str, ...] | None = None
+    dtype: Literal["float32", "float64"] = "float32"
+
+
+class NucleusChoice(Section):
+    """A nucleus to report, optionally with its own quadrupole moment (mb).
+
+    Attributes
+    ----------
+    name
+        Mass number and element, for example ``127I``.
+    moment_mb
+        Replaces the built-in quadrupole moment.
+    spin
+        Needed only for nuclei that are not built in.
+    """
+
+    name: str
+    moment_mb: float | None = None
+    spin: str | float | None = None
+
+    @model_validator(mode="after")
+    def _quadrupolar(self) -> "NucleusChoice":
+        try:
+            self.nucleus()
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def nucleus(self) -> Nucleus:
+        """Spin and moment, with this choice's overrides."""
+        return nucleus(self.name, self.moment_mb, self.spin)
+
+
+class Ensemble(Section):
+    """Thermodynamic ensemble (Nosé-Hoover chains).
+
+    Attributes
+    ----------
+    kind
+        ``nvt`` or ``npt``.
+    pressure_control
+        Which cell parameters move: ``iso``, ``aniso`` (three lengths) or ``tri`` (also the angles).
+    pressure_bar
+        Target pressure.
+    temperature_damping_fs
+        Thermostat time constant.
+    pressure_damping_fs
+        Barostat time constant.
+    """
+
+    kind: Literal["nvt", "npt"] = "npt"
+    pressure_control: Literal["iso", "aniso", "tri"] = "aniso"
+    pressure_bar: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    temperature_damping_fs: Positive = 100.0
+    pressure_damping_fs: Positive = 1000.0
+
+    @model_validator(mode="after")
+    def _no_pressure_at_constant_volume(self) -> "Ensemble":
+        given = sorted(name for name in self.model_fields_set if name.startswith("pressure_"))
+        if self.kind == "nvt" and given:
+            raise ValueError(f"kind nvt keeps the cell fixed; expected no {', '.join(given)}")
+        return self
+
+
+class Sites(Section):
+    """How nuclei are grouped into crystallographic sites.
+
+    Attributes
+    ----------
+    framework
+        Elements whose mean positions carry the crystal's symmetry; all other atoms are grouped by molecule,
+        bonded neighbours and the framework site of their molecule's centre. All elements by default.
+    tolerance
+        Distance tolerance (angstrom) of the symmetry search on the mean structure.
+    """
+
+    framework: tuple[str, ...] | None = None
+    tolerance: Positive = 0.3
+
+
+def _nucleus_entry(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class Campaign(Section):
+    """A campaign: one MD run per temperature, EFG tensors sampled in each.
+
+    Attributes
+    ----------
+    structure
+        Starting structure.
+    models
+        Energy and EFG model.
+    nuclei
+        Nuclei to report, for example ``[127I, 14N, 2H]``.
+    temperatures
+        Kelvin.
+    output
+        Folder to write, relative to the campaign file; by default the file's name with ``-run`` for its suffix.
+    masses
+        Masses by element (u), replacing natural averages; H is 2.014 by default when 2H is among the nuclei.
+    ensemble
+        Thermostat and barostat.
+    timestep_fs
+        MD time step.
+    equilibration_ps
+        Time before sampling starts.
+    production_ps
+        Sampled time; may be raised later to continue a finished campaign.
+    sampling_fs
+        Time between EFG samples.
+    samples_per_block
+        EFG samples averaged into one stored block (1 stores every frame).
+    trajectory_ps
+        Time between stored configurations (extxyz with tensors); 0 for none.
+    minimize
+        Relax the positions before the first step.
+    seed
+        Of the initial velocities; each temperature adds 1000 times its value in kelvin.
+    ranks
+        MPI ranks of each temperature; temperatures run side by side while cores are left.
+    restart_minutes
+        Wall-clock time between restart files.
+    sites
+        Grouping of nuclei.
+    """
+
+    structure: Structure
+    models: Models
+    nuclei: Annotated[tuple[Annotated[NucleusChoice, BeforeValidator(_nucleus_entry)], ...], Field(min_length=1)]
+    temperatures: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    output: Path | None = None
+    masses: dict[str, Positive] = {}
+    ensemble: Ensemble = Ensemble()
+    timestep_fs: Positive = 0.5
+    equilibration_ps: NotNegative = 10.0
+    production_ps: Positive = 50.0
+    sampling_fs: Positive = 20.0
+    samples_per_block: Count = 1
+    trajectory_ps: NotNegative = 1.0
+    minimize: bool = True
+    seed: Annotated[int, Field(ge=1, le=100_000_000)] = 1
+    ranks: Count = 1
+    restart_minutes: NotNegative = 5.0
+    sites: Sites = Sites()
+
+    @field_validator("temperatures")
+    @classmethod
+    def _distinct(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("expected each temperature once")
+        return value
+
+    @field_validator("nuclei")
+    @classmethod
+    def _one_each(cls, value: tuple[NucleusChoice, ...]) -> tuple[NucleusChoice, ...]:
+        names = [choice.name for choice in value]
+        if len(set(names)) != len(names):
+            raise ValueError("expected each nucleus once")
+        return value
+
+    @property
+    def sampling_steps(self) -> int:
+        """Time steps between EFG samples."""
+        return round(self.sampling_fs / self.timestep_fs)
+
+    @property
+    def equilibration_steps(self) -> int:
+        """Time steps before the first sampling interval begins."""
+        return round(self.equilibration_ps * 1000 / self.timestep_fs)
+
+    @property
+    def n_samples(self) -> int:
+        """EFG samples of a complete run: whole blocks only."""
+        samples = int(self.production_ps * 1000 / self.sampling_fs + 1e-6)
+        return samples // self.samples_per_block * self.samples_per_block
+
+    @model_validator(mode="after")
+    def _times_fit(self) -> "Campaign":
+        ratio = self.sampling_fs / self.timestep_fs
+        if round(ratio) < 1 or abs(ratio - round(ratio)) > 1e-6:
+            raise ValueError(
+                f"sampling_fs: found {self.sampling_fs:g}, expected a multiple of timestep_fs ({self.timestep_fs:g})"
+            )
+        if self.n_samples < 1:
+            needed = self.sampling_fs * self.samples_per_block / 1000
+            raise ValueError(
+                f"production_ps: found {self.production_ps:g}, expected at least one block of samples ({needed:g} ps)"
+            )
+        return self

@@ -1,0 +1,55 @@
+"""The LAMMPS commands of a run."""
+
+from pathlib import Path
+
+from efgmd.campaign.spec import RunSpec
+
+START_FILE = "start.data"
+EFG_COMPUTE = "efg"
+#: Neighbour skin (angstrom): rebuilds every few tens of steps at 300-500 K with hydrogen or deuterium.
+SKIN = 1.0
+
+
+def quoted(path: str | Path) -> str:
+    """Quote a path for a LAMMPS command; LAMMPS strips the quotes."""
+    return f'"{path}"'
+
+
+def system_commands(spec: RunSpec, restart: Path | None) -> list[str]:
+    """Units, box, atoms and interactions, from a restart file or from the start file in the working folder."""
+    precision = [] if spec.dtype == "float32" else ["dtype", spec.dtype]
+    types = " ".join(spec.elements)
+    read = f"read_restart {quoted(restart)}" if restart else f"read_data {quoted(START_FILE)}"
+    commands = ["units metal", "atom_style atomic", "boundary p p p", read]
+    commands += [f"mass {index} {mass:.10g}" for index, mass in enumerate(spec.masses, start=1)]
+    commands += [
+        " ".join(["pair_style mliap unified", quoted(spec.energy_model), "0", *precision]),
+        f"pair_coeff * * {types}",
+        f"neighbor {SKIN} bin",
+        "neigh_modify every 1 delay 0 check yes",
+        f"comm_modify cutoff {spec.cutoff + SKIN:.6g}",
+        " ".join([f"compute {EFG_COMPUTE} all efg/atom", quoted(spec.efg_model), types, *precision]),
+        f"timestep {spec.timestep_fs / 1000:.10g}",
+        "thermo_style custom step temp press pe vol lx ly lz xy xz yz",
+        "thermo_modify flush yes",
+    ]
+    return commands
+
+
+def start_commands(spec: RunSpec) -> list[str]:
+    """Relax the starting structure if asked, and draw velocities."""
+    relax = ["min_style cg", "minimize 0.0 0.05 100 500", "reset_timestep 0"] if spec.minimize else []
+    return [*relax, f"velocity all create {spec.temperature:.10g} {spec.seed} mom yes rot no dist gaussian"]
+
+
+def ensemble_commands(spec: RunSpec) -> list[str]:
+    """The integrator. Its fix id stays the same over restarts, so that LAMMPS restores the thermostat's state."""
+    ensemble = spec.ensemble
+    damping = ensemble["temperature_damping_fs"] / 1000
+    thermostat = f"temp {spec.temperature:.10g} {spec.temperature:.10g} {damping:.10g}"
+    if ensemble["kind"] == "nvt":
+        return [f"fix md all nvt {thermostat}"]
+    pressure, pressure_damping = ensemble["pressure_bar"], ensemble["pressure_damping_fs"] / 1000
+    control = f"{ensemble['pressure_control']} {pressure:.10g} {pressure:.10g} {pressure_damping:.10g}"
+    # A flip would change the axes that fractional coordinates and cell parameters are averaged in.
+    return [f"fix md all npt {thermostat} {control} flip no"]

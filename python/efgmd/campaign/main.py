@@ -1,0 +1,192 @@
+"""From a campaign file to stores, results and report."""
+
+import fcntl
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ase.formula import Formula
+from rich.console import Console
+
+from efgmd.campaign.checks import CheckedCampaign, check_campaign
+from efgmd.campaign.config import Campaign
+from efgmd.campaign.deck import START_FILE
+from efgmd.campaign.provenance import machine, usable_cores, versions
+from efgmd.campaign.reading import load_campaign
+from efgmd.campaign.runner import Job, run_jobs
+from efgmd.campaign.spec import SPEC_FILE, STRUCTURE_FILE, RunSpec, make_specs, run_folder
+from efgmd.errors import ConfigError, StoreError
+
+CAMPAIGN_FILE = "campaign.json"
+_RESULT_FILES = ("results.json", "results.csv", "report.html")
+
+
+def run_campaign(path: Path, output: Path | None = None, check_only: bool = False) -> None:
+    """Validate, run (or resume), analyse and report a campaign."""
+    console = Console()
+    campaign = load_campaign(path)
+    checked = check_campaign(campaign, path)
+    target = output_folder(campaign, path, output)
+    specs = make_specs(checked)
+    _print_plan(console, checked, specs, target)
+    if check_only:
+        return
+    target.mkdir(parents=True, exist_ok=True)
+    with _lock(target):
+        for name in _RESULT_FILES:
+            (target / name).unlink(missing_ok=True)  # results of a shorter run must not look like this one's
+        jobs = [Job(spec, prepare_run(checked, spec, target)) for spec in specs]
+        checked.atoms.write(target / STRUCTURE_FILE)
+        _write_record(checked, path, target, specs)
+        from efgmd.campaign.display import show_progress
+
+        with show_progress(jobs, console) as display:
+            run_jobs(jobs, campaign.ranks, display)
+        analyze_folder(target, console)
+        report_folder(target, console)
+
+
+def analyze_folder(folder: Path, console: Console | None = None) -> None:
+    """Analyse the stores of a campaign's folder; write results.json and results.csv, print the table."""
+    from efgmd.analysis.results import analyze_campaign
+    from efgmd.analysis.table import print_table
+
+    results = analyze_campaign(folder, read_record(folder))
+    print_table(results, console or Console())
+
+
+def report_folder(folder: Path, console: Console | None = None) -> None:
+    """Write report.html from a campaign's folder."""
+    from efgmd.report.page import write_report
+
+    written = write_report(folder)
+    (console or Console()).print(f"report: {written}", soft_wrap=True)
+
+
+def output_folder(campaign: Campaign, path: Path, chosen: Path | None) -> Path:
+    """Folder to write: the option's, else the campaign's, else named after the campaign file."""
+    if chosen is not None:
+        return chosen.resolve()
+    return (path.resolve().parent / (campaign.output or Path(path.stem + "-run"))).resolve()
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Read what a campaign's folder records about itself.
+
+    Raises
+    ------
+    StoreError
+        If the folder was not written by ``efgmd run``.
+    """
+    try:
+        return json.loads((folder / CAMPAIGN_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"{folder} holds no readable {CAMPAIGN_FILE}; give the output folder of `efgmd run`"
+        ) from error
+
+
+def _print_plan(console: Console, checked: CheckedCampaign, specs: list[RunSpec], target: Path) -> None:
+    campaign, spec = checked.campaign, specs[0]
+    ensemble = campaign.ensemble
+    control = f" {ensemble.pressure_control}, {ensemble.pressure_bar:g} bar" if ensemble.kind == "npt" else ""
+    temperatures = ", ".join(f"{value:g}" for value in campaign.temperatures)
+    nuclei = [choice.nucleus() for choice in campaign.nuclei]
+    atoms = checked.atoms
+    lines = [
+        f"{len(atoms)} atoms ({atoms.get_chemical_formula()}), {ensemble.kind.upper()}{control}; {temperatures} K",
+        f"equilibration {campaign.equilibration_ps:g} ps, production {campaign.production_ps:g} ps in steps of "
+        f"{campaign.timestep_fs:g} fs; {spec.n_samples} EFG samples, one every {campaign.sampling_fs:g} fs",
+        "quadrupole moments: " + ", ".join(f"{n.name} {n.moment_mb:g} mb ({n.source})" for n in nuclei),
+        *checked.notes,
+        f"output: {target}",
+    ]
+    if campaign.ranks > usable_cores():
+        lines.append(f"ranks: {campaign.ranks} MPI ranks share {usable_cores()} cores: expect a slow run")
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False)
+
+
+def prepare_run(checked: CheckedCampaign, spec: RunSpec, target: Path) -> Path:
+    """Make a run's folder, or check that the one there belongs to the same run."""
+    from ase.io.lammpsdata import write_lammps_data
+
+    folder = run_folder(target, spec.temperature)
+    if (folder / SPEC_FILE).exists() and RunSpec.read(folder).identity != spec.identity:
+        raise StoreError(
+            f"{folder} belongs to a run with other settings or models; choose another output folder or remove that one"
+        )
+    folder.mkdir(exist_ok=True)
+    if not (folder / START_FILE).exists():
+        unfinished = folder / (START_FILE + ".new")
+        tilted = spec.ensemble["kind"] == "npt" and spec.ensemble["pressure_control"] == "tri"
+        with open(unfinished, "w", encoding="utf-8") as stream:
+            write_lammps_data(
+                stream,
+                checked.atoms,
+                specorder=list(spec.elements),
+                units="metal",
+                atom_style="atomic",
+                force_skew=tilted,
+            )
+        unfinished.rename(folder / START_FILE)
+    spec.write(folder)
+    return folder
+
+
+def _write_record(checked: CheckedCampaign, path: Path, target: Path, specs: list[RunSpec]) -> None:
+    campaign = checked.campaign
+    record = {
+        "campaign": campaign.model_dump(mode="json"),
+        "campaign_file": path.name,
+        "campaign_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "structure_sha256": specs[0].structure_hash,
+        "cells": [
+            repeats * cells
+            for repeats, cells in zip(campaign.structure.supercell, campaign.structure.cells, strict=True)
+        ],
+        "n_atoms": len(checked.atoms),
+        "formula": str(Formula.from_dict(dict(Counter(checked.atoms.get_chemical_symbols())))),
+        "folders": [run_folder(target, spec.temperature).name for spec in specs],
+        "models": {
+            name: {
+                "path": str(info.path),
+                "sha256": info.sha256,
+                "cutoff": info.cutoff,
+                "training": info.metadata.get("training", {}),
+            }
+            for name, info in (("energy", checked.energy), ("efg", checked.efg))
+        },
+        "nuclei": {
+            choice.name: {
+                "spin": str(choice.nucleus().spin),
+                "moment_mb": choice.nucleus().moment_mb,
+                "source": choice.nucleus().source,
+            }
+            for choice in campaign.nuclei
+        },
+        "masses": dict(zip(checked.elements, checked.masses, strict=True)),
+        "notes": list(checked.notes),
+        "versions": versions(),
+        "machine": machine(),
+    }
+    unfinished = target / (CAMPAIGN_FILE + ".new")
+    unfinished.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    unfinished.rename(target / CAMPAIGN_FILE)
+
+
+@contextmanager
+def _lock(target: Path) -> Iterator[None]:
+    """Keep a second `efgmd run` out of the same folder; the lock goes with the process, however it ends."""
+    with open(target / ".lock", "w", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigError(
+                f"another efgmd run is working in {target}; wait for it or choose another --output"
+            ) from error
+        yield

@@ -1,0 +1,142 @@
+"""Taking one EFG sample from a running LAMMPS, and averaging samples into blocks."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from efgmd.campaign.deck import EFG_COMPUTE
+from efgmd.errors import DataError
+from efgmd.tensors import principal_values, six_to_matrix
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sampled configuration of N atoms, in the order of their ids.
+
+    Attributes
+    ----------
+    efg
+        Tensors xx yy zz xy xz yz in atomic units, of shape ``(N, 6)``.
+    scaled
+        Unwrapped fractional coordinates, of shape ``(N, 3)``.
+    cell
+        Lx ly lz xy xz yz in angstrom, of shape ``(6,)``.
+    scalars
+        Temperature (K), pressure (bar), potential_energy (eV), volume (angstrom^3).
+    """
+
+    efg: FloatArray
+    scaled: FloatArray
+    cell: FloatArray
+    scalars: dict[str, float]
+
+
+def cell_matrix(cell: Any) -> FloatArray:
+    """Lattice vectors as rows, of shape ``(..., 3, 3)``, from lx ly lz xy xz yz of shape ``(..., 6)``."""
+    lengths = np.asarray(cell, dtype=np.float64)
+    matrix = np.zeros((*lengths.shape[:-1], 3, 3))
+    matrix[..., (0, 1, 2, 1, 2, 2), (0, 1, 2, 0, 0, 1)] = lengths
+    return matrix
+
+
+def image_flags(packed: NDArray[np.integer[Any]], width: int) -> NDArray[np.int64]:
+    """Periodic image counts, of shape ``(n, 3)``, from LAMMPS' packed flags of ``width`` bytes (4 or 8)."""
+    bits, offset = (10, 512) if width == 4 else (21, 1 << 20)
+    flags = np.asarray(packed).astype(np.int64)
+    mask = (1 << bits) - 1
+    return np.stack([flags & mask, flags >> bits & mask, flags >> 2 * bits & mask], axis=1) - offset
+
+
+def read_scalars(lmp: Any) -> dict[str, float]:
+    """Thermodynamic state of the last step; every rank must call it."""
+    keywords = {"temperature": "temp", "pressure": "press", "potential_energy": "pe", "volume": "vol"}
+    return {name: float(lmp.get_thermo(keyword)) for name, keyword in keywords.items()}
+
+
+def take_sample(lmp: Any, comm: Any, n_atoms: int) -> Sample | None:
+    """Evaluate the EFG compute on the current step and gather it; every rank must call it.
+
+    Parameters
+    ----------
+    lmp
+        Running LAMMPS, at the end of a run command.
+    comm
+        Its communicator.
+    n_atoms
+        Total number of atoms N; their ids must be 1..N.
+
+    Returns
+    -------
+    Sample or None
+        The sample on rank 0, None on the others.
+
+    Raises
+    ------
+    DataError
+        On rank 0, when atoms are missing or tensors are not finite.
+    """
+    from lammps import LMP_STYLE_ATOM, LMP_TYPE_ARRAY
+
+    scalars = read_scalars(lmp)
+    n_local = lmp.extract_setting("nlocal")
+    efg = np.zeros((0, 6))
+    values = lmp.numpy.extract_compute(EFG_COMPUTE, LMP_STYLE_ATOM, LMP_TYPE_ARRAY)
+    if n_local:
+        efg = np.array(values[:n_local], dtype=np.float64)
+    low, high, xy, yz, xz, *_ = lmp.extract_box()
+    lengths = np.subtract(high, low)
+    cell = np.array([*lengths, xy, xz, yz])
+    scaled = np.zeros((0, 3))
+    tags = np.zeros(0, dtype=np.int64)
+    if n_local:
+        positions = np.array(lmp.numpy.extract_atom("x")[:n_local])
+        images = image_flags(lmp.numpy.extract_atom("image")[:n_local], lmp.extract_setting("imageint"))
+        scaled = (positions - np.asarray(low)) @ np.linalg.inv(cell_matrix(cell)) + images
+        tags = np.array(lmp.numpy.extract_atom("id")[:n_local], dtype=np.int64)
+    parts = comm.gather((tags, efg, scaled), root=0)
+    if parts is None:
+        return None
+    order = np.concatenate([part[0] for part in parts]) - 1
+    if len(order) != n_atoms or len(np.unique(order)) != n_atoms:
+        raise DataError(f"{n_atoms - len(np.unique(order))} of {n_atoms} atoms are lost; use a smaller timestep_fs")
+    sorted_efg, sorted_scaled = np.empty((n_atoms, 6)), np.empty((n_atoms, 3))
+    sorted_efg[order] = np.concatenate([part[1] for part in parts])
+    sorted_scaled[order] = np.concatenate([part[2] for part in parts])
+    if not np.isfinite(sorted_efg).all():
+        raise DataError("the EFG model returned values that are not finite; look at the last frames of the trajectory")
+    return Sample(sorted_efg, sorted_scaled, cell, scalars)
+
+
+class BlockMean:
+    """Averages a fixed number of samples into one block.
+
+    Parameters
+    ----------
+    size
+        Samples per block.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._sums: dict[str, FloatArray] = {}
+        self._count = 0
+
+    def add(self, sample: Sample) -> dict[str, FloatArray] | None:
+        """Add a sample; returns the block's means (keys of `efgmd.store.BLOCK_UNITS`) when it completes one."""
+        values = {
+            "efg": sample.efg,
+            "abs_vzz": np.abs(principal_values(six_to_matrix(sample.efg))[:, 2]),
+            "scaled": sample.scaled,
+            "cell": sample.cell,
+        }
+        self._sums = {name: value + self._sums.get(name, 0.0) for name, value in values.items()}
+        self._count += 1
+        if self._count < self._size:
+            return None
+        means = {name: value / self._size for name, value in self._sums.items()}
+        self._sums, self._count = {}, 0
+        return means

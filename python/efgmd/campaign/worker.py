@@ -1,0 +1,228 @@
+"""One run at one temperature: ``mpiexec -n R python -m efgmd.campaign.worker FOLDER``.
+
+Every rank runs this module inside one LAMMPS; rank 0 writes the store, the trajectory and the progress. The working
+folder holds ``run.json`` and ``start.data`` (written by the runner) and receives everything else.
+"""
+
+import json
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from efgmd.campaign.deck import ensemble_commands, start_commands, system_commands
+from efgmd.campaign.provenance import versions
+from efgmd.campaign.sampling import BlockMean, Sample, read_scalars, take_sample
+from efgmd.campaign.spec import RunSpec
+from efgmd.campaign.trajectory import TRAJECTORY_FILE, append_frame, cut_trajectory
+from efgmd.errors import DataError, EfgmdError
+from efgmd.store import StoreWriter
+
+STORE_FILE = "efg.h5"
+PROGRESS_FILE = "progress.json"
+ERROR_FILE = "error.txt"
+LOG_FILE = "log.lammps"
+_KEPT_RESTARTS = 2
+_EQUILIBRATION_CHUNK = 100
+
+
+class Run:
+    """The run of one temperature, on every rank.
+
+    Parameters
+    ----------
+    folder
+        The run's folder, which must be the working directory.
+    comm
+        MPI communicator of the run.
+    """
+
+    def __init__(self, folder: Path, comm: Any) -> None:
+        self.folder, self.comm = folder, comm
+        self.root = comm.Get_rank() == 0
+        self.spec = RunSpec.read(folder)
+        self.block = BlockMean(self.spec.samples_per_block)
+        self.store: StoreWriter | None = None
+        self.start_volume = 0.0
+        self.progress = Progress(folder, self.spec) if self.root else None
+
+    def run(self) -> None:
+        """Run from the start, or from the last restart file, to the last sample."""
+        from efgmd.coupling.session import create_lammps
+
+        spec, comm = self.spec, self.comm
+        restart = comm.bcast(latest_restart(self.folder) if self.root else None)
+        step = restart_step(restart) if restart else 0
+        if self.root:
+            self.store = StoreWriter(
+                self.folder / STORE_FILE,
+                identity=spec.identity,
+                header={"versions": versions(), "spec": spec.summary(), "ranks": comm.Get_size()},
+                symbols=spec.symbols,
+                n_samples=spec.n_samples,
+                samples_per_block=spec.samples_per_block,
+            )
+            self.store.cut(step)
+            cut_trajectory(self.folder / TRAJECTORY_FILE, step)
+        if step >= spec.total_steps:
+            return
+        log = ["-log", f"{LOG_FILE}"] if restart is None else ["-log", f"{LOG_FILE}.{step}"]
+        lmp = create_lammps(["-screen", "none", "-nocite", *log], comm=comm)
+        lmp.commands_list(system_commands(spec, restart))
+        if restart is None:
+            lmp.commands_list(start_commands(spec))
+        lmp.commands_list([*ensemble_commands(spec), f"thermo {spec.sampling_steps}", "run 0 post no"])
+        self.start_volume = read_scalars(lmp)["volume"]
+        self._advance(lmp, step)
+        lmp.close()
+
+    def _advance(self, lmp: Any, step: int) -> None:
+        spec = self.spec
+        saved = time.monotonic()
+        while step < spec.equilibration_steps:
+            chunk = min(spec.equilibration_steps - step, max(_EQUILIBRATION_CHUNK, spec.sampling_steps))
+            lmp.command(f"run {chunk} pre no post no")
+            step += chunk
+            self._check_state(read_scalars(lmp), step)
+            saved = self._save_when_due(lmp, step, saved, at_end=False)
+        # The log would grow by a few lines per sample; the store holds the thermodynamic series from here on.
+        lmp.command("log none")
+        while step < spec.total_steps:
+            lmp.command(f"run {spec.sampling_steps} pre no post no")
+            step += spec.sampling_steps
+            block_done = self._sample(lmp, step)
+            if block_done:
+                saved = self._save_when_due(lmp, step, saved, at_end=step == spec.total_steps)
+
+    def _sample(self, lmp: Any, step: int) -> bool:
+        """Take one sample, store it, and tell whether a block ended."""
+        spec = self.spec
+        sample = take_sample(lmp, self.comm, len(spec.symbols))
+        row = (step - spec.equilibration_steps) // spec.sampling_steps - 1
+        if sample is not None and self.store is not None:
+            self._check_state(sample.scalars, step)
+            self.store.write_sample(row, step, {"cell": sample.cell, **sample.scalars})
+            means = self.block.add(sample)
+            if means is not None:
+                self.store.write_block(row // spec.samples_per_block, step, means)
+            self._write_trajectory(sample, step)
+        return (row + 1) % spec.samples_per_block == 0
+
+    def _write_trajectory(self, sample: Sample, step: int) -> None:
+        spec = self.spec
+        produced = step - spec.equilibration_steps
+        if spec.trajectory_steps and produced % spec.trajectory_steps == 0:
+            path = self.folder / TRAJECTORY_FILE
+            append_frame(path, spec.symbols, sample, step, step * spec.timestep_fs)
+
+    def _check_state(self, scalars: dict[str, float], step: int) -> None:
+        """Stop a run that has left physics before it fills the store with nonsense."""
+        target, found = self.spec.temperature, scalars["temperature"]
+        if not found < 10 * target + 500:  # also catches NaN
+            raise DataError(
+                f"step {step}: the temperature is {found:.4g} K for a target of {target:g} K; "
+                "use a smaller timestep_fs, or a force field trained for this state"
+            )
+        if self.start_volume and not 0.5 < scalars["volume"] / self.start_volume < 2.0:
+            raise DataError(
+                f"step {step}: the volume went from {self.start_volume:.4g} to {scalars['volume']:.4g} angstrom^3; "
+                "the force field does not hold this crystal together at this temperature and pressure"
+            )
+
+    def _save_when_due(self, lmp: Any, step: int, saved: float, at_end: bool) -> float:
+        """Report progress; write a restart file when it is time. Returns the time of the last restart."""
+        if self.progress:
+            self.progress.report(step)
+        due = at_end or time.monotonic() - saved >= 60 * self.spec.restart_minutes
+        if not self.comm.bcast(due):
+            return saved
+        if self.store:
+            self.store.flush()
+        # noinit: the command would else hand atoms to other ranks, and the next `run ... pre no` would move them by the
+        # forces of the atoms whose places they took.
+        lmp.command("write_restart restart.unfinished noinit")
+        if self.root:
+            os.replace(self.folder / "restart.unfinished", self.folder / f"restart.{step}")
+            for old in _restarts(self.folder)[:-_KEPT_RESTARTS]:
+                old.unlink()
+        return time.monotonic()
+
+    def close(self) -> None:
+        """Close the store and say that the run is complete."""
+        if self.store:
+            self.store.close()
+        if self.progress:
+            self.progress.report(self.spec.total_steps, force=True)
+
+
+class Progress:
+    """Writes ``progress.json`` (step, total, phase, ns per day) at most twice a second."""
+
+    def __init__(self, folder: Path, spec: RunSpec) -> None:
+        self._path, self._spec = folder / PROGRESS_FILE, spec
+        self._first: tuple[float, int] | None = None
+        self._last = 0.0
+
+    def report(self, step: int, force: bool = False) -> None:
+        """Write the state at ``step``."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first = (now, step)
+        if not force and now - self._last < 0.5:
+            return
+        self._last = now
+        elapsed, advanced = now - self._first[0], step - self._first[1]
+        speed = advanced * self._spec.timestep_fs * 1e-6 / elapsed * 86400 if elapsed > 0 else 0.0
+        phase = "equilibration" if step < self._spec.equilibration_steps else "production"
+        state = {"step": step, "total": self._spec.total_steps, "phase": phase, "ns_per_day": speed}
+        unfinished = self._path.with_suffix(".new")
+        unfinished.write_text(json.dumps(state), encoding="utf-8")
+        os.replace(unfinished, self._path)
+
+
+def _restarts(folder: Path) -> list[Path]:
+    numbered = [path for path in folder.glob("restart.*") if path.suffix[1:].isdigit()]
+    return sorted(numbered, key=restart_step)
+
+
+def restart_step(path: Path) -> int:
+    """Step of a restart file, from its name."""
+    return int(path.suffix[1:])
+
+
+def latest_restart(folder: Path) -> Path | None:
+    """The newest complete restart file of a run's folder, if any."""
+    found = _restarts(folder)
+    return found[-1] if found else None
+
+
+def main(arguments: list[str]) -> None:
+    """Run the worker; any failure writes ``error.txt`` and aborts all ranks of this run."""
+    from mpi4py import MPI
+
+    folder = Path(arguments[0]).resolve()
+    comm = MPI.COMM_WORLD
+    os.chdir(folder)
+    try:
+        run = Run(folder, comm)
+        run.run()
+        run.close()
+    except BaseException as error:
+        traceback.print_exc()
+        text = str(error).strip().splitlines()
+        message = text[0] if text else type(error).__name__
+        if not isinstance(error, EfgmdError):
+            message = f"{type(error).__name__}: {message}"
+        try:
+            with open(folder / ERROR_FILE, "x", encoding="utf-8") as stream:
+                stream.write(message + "\n")
+        except FileExistsError:
+            pass  # another rank was first, and the first error is the cause
+        sys.stderr.flush()
+        comm.Abort(1)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,51 @@
+"""The `efgmd` command: mounts the subcommands, prints errors in one line."""
+
+import sys
+from importlib import import_module
+
+import typer
+
+from efgmd import __version__
+from efgmd.errors import EfgmdError
+
+app = typer.Typer(
+    name="efgmd",
+    help="Quadrupolar couplings Cq(T) and eta(T) from machine-learned molecular dynamics in LAMMPS.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+# Modules with `register(app)`, which adds commands; they import heavy packages only inside the commands.
+for _module in ("efgmd.campaign.commands", "efgmd.training.commands", "efgmd.coupling.commands"):
+    import_module(_module).register(app)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"efgmd {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one line per mistake and exit status 2."""
+    try:
+        app()
+    except EfgmdError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""Neighbour densities A[i, z n, lm] = sum_j b_n(r_ij) Y_lm(r_ij): reference in torch and e3nn, and the compiled kernel.
+
+Radial functions: b_n(r) = T_n(x(r)) (1 - (r / rc)^2)^3 with Chebyshev polynomials T_n of
+x = 2 (s(r) - s(rc)) / (1 - s(rc)) - 1, s(r) = 1 / (1 + r / r0); the envelope makes the value and the first two
+derivatives vanish at the cutoff rc, the map s resolves short bonds more finely than long distances.
+Angular functions: e3nn's real spherical harmonics in "component" normalisation.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from e3nn import o3
+
+from efgmd import _kernels
+from efgmd.models.neighbourhoods import Neighbourhoods
+
+
+@dataclass(frozen=True)
+class DensityBasis:
+    """Shape of the density features; cutoff and map length r0 in angstrom."""
+
+    cutoff: float
+    r0: float
+    n_radial: int
+    lmax: int
+    n_species: int
+
+    @property
+    def width(self) -> int:
+        """Number of (element, radial) features for each spherical harmonic."""
+        return self.n_species * self.n_radial
+
+    @property
+    def harmonics(self) -> int:
+        """Number of spherical harmonics, (lmax + 1)^2."""
+        return (self.lmax + 1) ** 2
+
+
+@dataclass(frozen=True)
+class CentreLayout:
+    """Where the features of each centre lie in one flat buffer that holds a block (lm, centres, width) per element.
+
+    ``order`` (N,) sorts the centres by element, ``counts`` gives the number of each element, ``base`` and ``stride``
+    (N,) the offset of a centre's first feature and the distance between its rows lm.
+    """
+
+    order: torch.Tensor
+    counts: list[int]
+    base: torch.Tensor
+    stride: torch.Tensor
+
+    @classmethod
+    def build(cls, species: torch.Tensor, basis: DensityBasis) -> "CentreLayout":
+        """Lay out centres of the given element indices, int64 of shape ``(N,)``."""
+        counts = torch.bincount(species, minlength=basis.n_species)
+        order = torch.argsort(species, stable=True)
+        starts = torch.cumsum(counts, 0) - counts
+        rank = torch.empty_like(order)
+        rank[order] = torch.arange(len(order), device=species.device)
+        rank = rank - starts[species]
+        base = starts[species] * basis.harmonics * basis.width + rank * basis.width
+        return cls(order, counts.tolist(), base.contiguous(), (counts[species] * basis.width).contiguous())
+
+    def blocks(self, flat: torch.Tensor, basis: DensityBasis) -> list[torch.Tensor]:
+        """Split the flat buffer into one view of shape ``(lm, centres, width)`` per element."""
+        sizes = [count * basis.harmonics * basis.width for count in self.counts]
+        parts = torch.split(flat, sizes)
+        return [p.view(basis.harmonics, c, basis.width) for p, c in zip(parts, self.counts, strict=True)]
+
+
+def radial_functions(distance: torch.Tensor, basis: DensityBasis) -> torch.Tensor:
+    """Evaluate b_n at distances of shape ``(P,)`` in angstrom; returns ``(P, n_radial)``."""
+    s_cut = 1 / (1 + basis.cutoff / basis.r0)
+    x = 2 * (1 / (1 + distance / basis.r0) - s_cut) / (1 - s_cut) - 1
+    polynomials = [torch.ones_like(x), x]
+    for _ in range(2, basis.n_radial):
+        polynomials.append(2 * x * polynomials[-1] - polynomials[-2])
+    envelope = (1 - (distance / basis.cutoff).clamp(max=1.0) ** 2) ** 3
+    return torch.stack(polynomials[: basis.n_radial], dim=-1) * envelope[:, None]
+
+
+def reference_density(nb: Neighbourhoods, basis: DensityBasis, layout: CentreLayout) -> torch.Tensor:
+    """Density features by plain torch and e3nn operations, differentiable to any order and on any device.
+
+    Returns the flat buffer described by ``layout``.
+    """
+    distance = nb.vectors.norm(dim=1)
+    radial = radial_functions(distance, basis)
+    angular = o3.spherical_harmonics(list(range(basis.lmax + 1)), nb.vectors, normalize=True, normalization="component")
+    centre = torch.repeat_interleave(torch.arange(len(nb.species), device=distance.device), nb.first.diff())
+    slot = centre * basis.n_species + nb.neighbour_species
+    summed = radial.new_zeros(len(nb.species) * basis.n_species, basis.harmonics, basis.n_radial)
+    summed = summed.index_add(0, slot, angular[:, :, None] * radial[:, None, :])
+    rows = summed.view(len(nb.species), basis.n_species, basis.harmonics, basis.n_radial)
+    rows = rows.permute(2, 0, 1, 3).reshape(basis.harmonics, len(nb.species), basis.width)[:, layout.order]
+    return torch.cat([part.reshape(-1) for part in torch.split(rows, layout.counts, dim=1)])
+
+
+def _kernel(mode, nb, basis, layout, vectors, extra, out):
+    """Call the compiled kernel on contiguous arrays of one floating type."""
+    tensors = (nb.first, layout.base, layout.stride, nb.neighbour_species, vectors, extra, out)
+    if not all(t.is_contiguous() and t.device.type == "cpu" for t in tensors):
+        raise ValueError("density kernel: arrays must be contiguous and on the CPU")
+    _kernels.density(
+        mode,
+        vectors.dtype == torch.float64,
+        basis.lmax,
+        nb.first.data_ptr(),
+        layout.base.data_ptr(),
+        layout.stride.data_ptr(),
+        nb.neighbour_species.data_ptr(),
+        len(nb.species),
+        basis.n_species,
+        basis.cutoff,
+        basis.r0,
+        basis.n_radial,
+        vectors.data_ptr(),
+        extra.data_ptr(),
+        out.data_ptr(),
+    )
+    return out
+
+
+class _Density(torch.autograd.Function):
+    """Density features as a function of the pair vectors."""
+
+    @staticmethod
+    def forward(ctx, vectors, nb, basis, layout):
+        ctx.save_for_backward(vectors)
+        ctx.rest = (nb, basis, layout)
+        out = vectors.new_empty(len(nb.species) * basis.harmonics * basis.width)
+        return _kernel("forward", nb, basis, layout, vectors.contiguous(), vectors, out)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (vectors,) = ctx.saved_tensors
+        return _DensityAdjoint.apply(grad, vectors.detach(), *ctx.rest), None, None, None
+
+
+class _DensityAdjoint(torch.autograd.Function):
+    """Gradient on the pair vectors, linear in the gradient on the features.
+
+    Differentiable in that gradient, which is what training on forces needs. Second derivatives in the positions
+    are not propagated (use the reference density for Hessians).
+    """
+
+    @staticmethod
+    def forward(ctx, grad, vectors, nb, basis, layout):
+        ctx.save_for_backward(vectors)
+        ctx.rest = (nb, basis, layout)
+        return _kernel("vjp", nb, basis, layout, vectors.contiguous(), grad.contiguous(), torch.empty_like(vectors))
+
+    @staticmethod
+    def backward(ctx, direction):
+        (vectors,) = ctx.saved_tensors
+        nb, basis, layout = ctx.rest
+        out = vectors.new_empty(len(nb.species) * basis.harmonics * basis.width)
+        grad = _kernel("jvp", nb, basis, layout, vectors.contiguous(), direction.contiguous(), out)
+        return grad, None, None, None, None
+
+
+def density(nb: Neighbourhoods, basis: DensityBasis, layout: CentreLayout) -> torch.Tensor:
+    """Density features, by the compiled kernel on the CPU and by plain torch elsewhere.
+
+    Returns the flat buffer described by ``layout``.
+    """
+    if nb.vectors.device.type == "cpu":
+        return _Density.apply(nb.vectors, nb, basis, layout)
+    return reference_density(nb, basis, layout)

@@ -1,0 +1,154 @@
+"""EFG model: one symmetric traceless tensor per centre from the l = 2 features of the shared backbone."""
+
+from typing import cast
+
+import torch
+from e3nn import o3
+from torch import nn
+
+from efgmd.errors import ModelFileError
+from efgmd.models.backbone import ElementBackbone, mlp
+from efgmd.models.model import LocalModel
+from efgmd.models.neighbourhoods import Neighbourhoods
+from efgmd.models.products import ProductTable, paths, product, table
+
+_LIMIT = 5.0  # largest norm of a feature, in units of the root mean square of its components (a typical norm is 2.2)
+
+
+def _cartesian_basis() -> torch.Tensor:
+    """Change of basis ``(5, 3, 3)`` from l = 2 components to symmetric traceless tensors, orthonormal, float64.
+
+    It is sqrt(5) times the Wigner 3j symbol of 1 x 1 -> 2, since e3nn orders l = 1 as x, y, z.
+    """
+    return 5**0.5 * o3.wigner_3j(2, 1, 1, dtype=torch.float64)
+
+
+class TensorHead(nn.Module):
+    """l = 2 read-out of one element: products up to order 4, mixed linearly and gated by invariants.
+
+    Parameters
+    ----------
+    backbone
+        The element's backbone, for the shapes of its features.
+    outputs
+        Number of gated l = 2 channels.
+    hidden
+        Width of the gate's hidden layer.
+    """
+
+    feature_scale: torch.Tensor
+
+    def __init__(self, backbone: ElementBackbone, outputs: int, hidden: int):
+        super().__init__()
+        rows, lmax = backbone.basis.harmonics, backbone.basis.lmax
+        second = paths(lmax, lmax, (2,), symmetric=True)
+        mixed = tuple(p for p in paths(lmax, lmax, (2,)) if p.l1 > 0)
+        fourth = tuple(p for p in second if p.l1 > 0)
+        self.paths = second + tuple(p.shifted(rows, 0) for p in mixed) + tuple(p.shifted(rows, rows) for p in fourth)
+        self.rows = backbone.rows
+        self.lm = rows
+        features = backbone.channels * (2 + len(self.paths))
+        self.mix = nn.Parameter(torch.randn(features, outputs) / features**0.5)
+        self.gate = mlp([backbone.n_invariants, hidden, outputs])
+        self.register_buffer("feature_scale", torch.ones(features))
+
+    def _table(self) -> ProductTable:
+        return table(self.rows, self.rows, self.paths)
+
+    def features(self, stack: torch.Tensor) -> torch.Tensor:
+        """All l = 2 features ``(5, n, features)`` of a stack ``(rows, n, C)``."""
+        n = stack.shape[1]
+        products = product(stack, stack, self._table()).view(len(self.paths), 5, n, -1)
+        products = products.permute(1, 2, 0, 3).reshape(5, n, -1)
+        return torch.cat([stack[4:9], stack[self.lm + 4 : self.lm + 9], products], dim=2)
+
+    def calibrate(self, stack: torch.Tensor) -> None:
+        """Set the constants that bring features to unit variance on the given stack."""
+        spread = self.features(stack).square().mean((0, 1)).sqrt()
+        self.feature_scale.copy_(1 / (spread + 1e-6))
+
+    def forward(self, stack: torch.Tensor, invariants: torch.Tensor) -> torch.Tensor:
+        """Tensor components ``(n, 5)`` in e3nn's l = 2 basis, in units of the element's scale."""
+        features = self.features(stack) * self.feature_scale
+        features = features * torch.rsqrt(1 + features.square().sum(0, keepdim=True) / _LIMIT**2)
+        channels = torch.matmul(features, self.mix)
+        return (channels * (1 + self.gate(invariants))).sum(2).T / channels.shape[2] ** 0.5
+
+
+class EFGModel(LocalModel):
+    """Strictly local model of electric field gradient tensors.
+
+    Parameters
+    ----------
+    elements
+        Chemical symbols.
+    cutoff, r0
+        Cutoff radius and length of the radial map, angstrom.
+    n_radial, lmax, channels
+        Radial functions, highest degree of harmonics (at least 2), channels.
+    outputs, hidden
+        Gated l = 2 channels and width of the gate's hidden layer.
+    """
+
+    kind = "efg"
+    scales: torch.Tensor
+
+    def __init__(
+        self,
+        elements: tuple[str, ...],
+        cutoff: float = 6.5,
+        r0: float = 2.0,
+        n_radial: int = 8,
+        lmax: int = 3,
+        channels: int = 32,
+        outputs: int = 32,
+        hidden: int = 64,
+    ):
+        super().__init__(
+            elements,
+            cutoff=cutoff,
+            r0=r0,
+            n_radial=n_radial,
+            lmax=lmax,
+            channels=channels,
+            outputs=outputs,
+            hidden=hidden,
+        )
+        self.heads = nn.ModuleList([TensorHead(network, outputs, hidden) for network in self.backbone.elements()])
+        self.register_buffer("scales", torch.ones(len(self.elements)))
+        self.basis_change = _cartesian_basis()
+
+    def set_scales(self, scales: dict[str, float]) -> None:
+        """Set the unit of each element's output, a.u. (the spread sigma of its tensor components).
+
+        Raises
+        ------
+        ModelFileError
+            If an element is missing or a scale is not positive.
+        """
+        bad = [e for e in self.elements if not scales.get(e, 0.0) > 0]
+        if bad:
+            raise ModelFileError(f"no positive EFG scale for {', '.join(bad)}: give one for each element of the model")
+        self.scales.copy_(torch.tensor([scales[e] for e in self.elements]))
+
+    def calibrate(self, nb: Neighbourhoods) -> None:
+        """Set standardising constants from representative neighbourhoods, before training."""
+        super().calibrate(nb)
+        with torch.no_grad():
+            blocks = self.backbone.densities(nb)[0]
+            for block, network, head in zip(blocks, self.backbone.elements(), self.heads, strict=True):
+                if block.shape[1] > 1:
+                    cast(TensorHead, head).calibrate(network(block).stack)
+
+    def forward(self, nb: Neighbourhoods) -> torch.Tensor:
+        """EFG tensors ``(N, 3, 3)``, a.u., symmetric and traceless."""
+        if not len(nb.species):
+            return nb.vectors.new_zeros(0, 3, 3)
+
+        networks = self.backbone.elements()
+
+        def head(s: int, block: torch.Tensor) -> torch.Tensor:
+            stack, invariants = networks[s](block)
+            return self.heads[s](stack, invariants) * self.scales[s]
+
+        return torch.einsum("nk,kij->nij", self.per_centre(nb, head), self.basis_change.to(nb.vectors))

@@ -1,0 +1,125 @@
+"""Energy model: one scalar per centre, forces by differentiation."""
+
+from typing import Any, cast
+
+import torch
+from ase.data import atomic_numbers
+from torch import nn
+
+from efgmd.errors import ModelFileError
+from efgmd.models.backbone import mlp
+from efgmd.models.fused import FusedEnergy
+from efgmd.models.model import LocalModel
+from efgmd.models.neighbourhoods import Neighbourhoods
+from efgmd.models.repulsion import ShortRangeRepulsion
+
+
+class EnergyModel(LocalModel):
+    """Strictly local machine-learned force field.
+
+    E = sum_i [reference(element i) + network(neighbourhood i)] + screened nuclear repulsion of atoms far inside bonding
+    distance.
+
+    Parameters
+    ----------
+    elements
+        Chemical symbols.
+    cutoff, r0
+        Cutoff radius and length of the radial map, angstrom.
+    n_radial, lmax, channels
+        Radial functions, highest degree of harmonics, channels.
+    hidden
+        Width of the two hidden layers.
+    """
+
+    kind = "energy"
+    references: torch.Tensor
+
+    def __init__(
+        self,
+        elements: tuple[str, ...],
+        cutoff: float = 6.0,
+        r0: float = 2.0,
+        n_radial: int = 8,
+        lmax: int = 3,
+        channels: int = 24,
+        hidden: int = 64,
+    ):
+        super().__init__(elements, cutoff=cutoff, r0=r0, n_radial=n_radial, lmax=lmax, channels=channels, hidden=hidden)
+        sizes = [network.n_invariants for network in self.backbone.elements()]
+        self.heads = nn.ModuleList([mlp([n, hidden, hidden, 1]) for n in sizes])
+        self.repulsion = ShortRangeRepulsion([atomic_numbers[e] for e in self.elements])
+        self._compiled: FusedEnergy | None = None
+        self.register_buffer("references", torch.zeros(len(self.elements), dtype=torch.float64))
+
+    def set_energy_references(self, references: dict[str, float]) -> None:
+        """Set the energy of each element's isolated-atom term, eV.
+
+        Raises
+        ------
+        ModelFileError
+            If an element is missing.
+        """
+        missing = [e for e in self.elements if e not in references]
+        if missing:
+            raise ModelFileError(
+                f"no reference energy for {', '.join(missing)}: give one for each element of the model"
+            )
+        self.references.copy_(torch.tensor([references[e] for e in self.elements], dtype=torch.float64))
+
+    def _apply(self, fn, recurse=True):
+        """Convert everything but the element references, which stay in float64 so that large ones cost no digits."""
+        exact = self.references
+        super()._apply(fn, recurse)
+        self.references = exact.to(self.references.device)
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the compiled form behind in copies."""
+        return {**self.__dict__, "_compiled": None}
+
+    def interaction(self, nb: Neighbourhoods) -> torch.Tensor:
+        """Per-centre energies ``(N,)`` in eV without the element references, in the model's dtype."""
+
+        networks = self.backbone.elements()
+
+        def head(s: int, block: torch.Tensor) -> torch.Tensor:
+            return self.heads[s](networks[s](block).invariants)[:, 0]
+
+        return self.per_centre(nb, head) + self.repulsion(nb)
+
+    def forward(self, nb: Neighbourhoods) -> torch.Tensor:
+        """Per-centre energies ``(N,)`` in eV, float64 so that large references cost no digits."""
+        return self.interaction(nb).double() + self.references[nb.species]
+
+    def energies_and_pair_forces(self, nb: Neighbourhoods) -> tuple[torch.Tensor, torch.Tensor]:
+        """Energies ``(N,)`` in eV (float64) and dE_total/d vectors ``(P, 3)`` in eV/angstrom.
+
+        The force of a pair is added to its centre and taken from its neighbour. A model whose parameters are fixed
+        (``requires_grad_(False)``, as loaded from a file) is evaluated by a compiled kernel on the CPU; its weights
+        must not change any more.
+        """
+        if not len(nb.species):
+            return nb.vectors.new_zeros(0, dtype=torch.float64), torch.zeros_like(nb.vectors)
+        fixed = not any(p.requires_grad for p in self.parameters())
+        if fixed and nb.vectors.device.type == "cpu":
+            energies, gradient = self._fused()(nb)
+            self.repulsion.add_to(nb, energies, gradient)
+        else:
+            energies, gradient = self.differentiated(nb)
+        return energies + self.references[nb.species], gradient
+
+    def differentiated(self, nb: Neighbourhoods) -> tuple[torch.Tensor, torch.Tensor]:
+        """Interaction energies ``(N,)``, float64, and their derivative ``(P, 3)``, by automatic differentiation."""
+        vectors = nb.vectors.detach().requires_grad_(True)
+        with torch.enable_grad():
+            energies = self.interaction(nb._replace(vectors=vectors))
+            (gradient,) = torch.autograd.grad(energies.sum(), vectors)
+        return energies.detach().double(), gradient
+
+    def _fused(self) -> FusedEnergy:
+        """The compiled form of the networks, made when first needed and again after a change of dtype."""
+        if self._compiled is None or self._compiled.dtype != self.dtype:
+            heads = cast(list[nn.Sequential], list(self.heads))
+            self._compiled = FusedEnergy(self.backbone.elements(), heads, self.dtype)
+        return self._compiled

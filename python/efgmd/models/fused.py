@@ -1,0 +1,109 @@
+"""Compiled evaluation of an energy model of fixed weights: energy and derivative in one pass over the centres."""
+
+from typing import Any, cast
+
+import torch
+
+from efgmd import _kernels
+from efgmd.models.backbone import LIMIT, ElementBackbone
+from efgmd.models.neighbourhoods import Neighbourhoods
+from efgmd.models.products import ProductTable
+
+
+def _table(t: ProductTable) -> dict[str, Any]:
+    return {
+        "start": t.start.numpy(),
+        "index_a": t.index_a.numpy(),
+        "index_b": t.index_b.numpy(),
+        "coefficient": t.values.numpy(),
+    }
+
+
+def _weights(backbone: ElementBackbone, head: torch.nn.Sequential) -> dict[str, Any]:
+    """Weights of one element in the layout of ``kernels_network_impl.h``, float64."""
+    c, lmax = backbone.channels, backbone.basis.lmax
+    scaled = [backbone.density_scale[l].T.double() * backbone.mix[l].double() for l in range(lmax + 1)]
+    square = [w.double().view(-1, c, c) for w in backbone.remix]
+    first, second, last = (layer for layer in head if isinstance(layer, torch.nn.Linear))
+    pairs, contractions = backbone.pair_table(), backbone.contraction_table()
+    tensors = {
+        "density_mean": backbone.density_mean,
+        "mix": torch.stack(scaled),
+        "mix_back": torch.stack([w.T for w in scaled]),
+        "remix": torch.cat(square),
+        "remix_back": torch.cat([w.transpose(1, 2) for w in square]),
+        "invariant_mean": backbone.invariant_mean,
+        "invariant_scale": backbone.invariant_scale,
+        "w1": first.weight.T,
+        "w1_back": first.weight,
+        "b1": first.bias,
+        "w2": second.weight.T,
+        "w2_back": second.weight,
+        "b2": second.bias,
+        "w3": last.weight,
+        "b3": last.bias,
+    }
+    return {
+        **{name: tensor.detach().double().contiguous().numpy() for name, tensor in tensors.items()},
+        "paths_per_degree": [sum(p.l3 == l for p in backbone.pair_paths) for l in range(lmax + 1)],
+        "pairs": _table(pairs),
+        "pairs_back": _table(pairs.square_adjoint()),
+        "contractions": _table(contractions),
+        "contractions_back": _table(contractions.square_adjoint()),
+    }
+
+
+class FusedEnergy:
+    """The networks of an energy model, compiled into the kernels' form.
+
+    Parameters
+    ----------
+    backbones, heads
+        Backbone and perceptron (two hidden layers of one width) of each element.
+    dtype
+        ``torch.float32`` or ``torch.float64``.
+    """
+
+    def __init__(self, backbones: list[ElementBackbone], heads: list[torch.nn.Sequential], dtype: torch.dtype):
+        self.dtype = dtype
+        kernel = _kernels.ElementEnergyDouble if dtype == torch.float64 else _kernels.ElementEnergyFloat
+        self._elements = [
+            kernel(
+                _weights(b, h),
+                b.basis.lmax,
+                b.channels,
+                cast(torch.nn.Linear, h[0]).out_features,
+                b.basis.n_species,
+                b.basis.n_radial,
+                b.basis.cutoff,
+                b.basis.r0,
+                LIMIT,
+            )
+            for b, h in zip(backbones, heads, strict=True)
+        ]
+
+    def __call__(self, nb: Neighbourhoods) -> tuple[torch.Tensor, torch.Tensor]:
+        """Energies ``(N,)``, float64, and their derivative with respect to the vectors, ``(P, 3)``.
+
+        Raises
+        ------
+        ValueError
+            If arrays are not contiguous on the CPU or the vectors have another dtype than the model.
+        """
+        arrays = (nb.species, nb.first, nb.neighbour_species, nb.vectors)
+        if nb.vectors.dtype != self.dtype or not all(t.is_contiguous() and t.device.type == "cpu" for t in arrays):
+            raise ValueError("fused energy: arrays must be contiguous, on the CPU and in the model's dtype")
+        energies = torch.empty(len(nb.species), dtype=torch.float64)
+        gradient = torch.empty_like(nb.vectors)
+        for s, element in enumerate(self._elements):
+            order = (nb.species == s).nonzero()[:, 0].contiguous()
+            element.evaluate(
+                len(order),
+                order.data_ptr(),
+                nb.first.data_ptr(),
+                nb.neighbour_species.data_ptr(),
+                nb.vectors.data_ptr(),
+                energies.data_ptr(),
+                gradient.data_ptr(),
+            )
+        return energies, gradient

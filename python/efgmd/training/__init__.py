@@ -1,0 +1,1 @@
+"""Training and evaluation of energy and EFG models."""

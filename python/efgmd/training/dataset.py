@@ -1,0 +1,293 @@
+"""Training data: files, runs, the split into training and validation frames, and their tensors."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.stress import voigt_6_to_full_3x3_stress
+from numpy.typing import NDArray
+from torch import Tensor
+
+from efgmd.errors import DataError
+from efgmd.frames.neighbours import Batch, PairList, join, neighbourhoods, volume
+from efgmd.frames.readers import LabelKeys, read_frames
+
+#: Labels that each kind of model is trained on.
+REQUIRED = {"energy": ("energy", "forces"), "efg": ("efg",)}
+
+
+@dataclass(frozen=True)
+class FrameFile:
+    """A data file as it was read: its name, the SHA-256 of its bytes, and the number of frames."""
+
+    name: str
+    sha256: str
+    frames: int
+
+
+@dataclass
+class LabelledFrames:
+    """Frames of one or more files.
+
+    Attributes
+    ----------
+    frames
+        With labels as `read_frames` leaves them.
+    origins
+        "FILE, frame K" of each frame.
+    files
+        What was read.
+    """
+
+    frames: list[Atoms]
+    origins: list[str]
+    files: list[FrameFile]
+
+    @property
+    def sha256(self) -> str:
+        """One hash for the whole set, independent of where its files lie."""
+        return hashlib.sha256("".join(file.sha256 for file in self.files).encode()).hexdigest()
+
+    def subset(self, indices: Sequence[int]) -> "LabelledFrames":
+        """The chosen frames; ``files`` still names everything that was read."""
+        return LabelledFrames([self.frames[k] for k in indices], [self.origins[k] for k in indices], self.files)
+
+
+def load(paths: Sequence[str | Path], kind: str, keys: LabelKeys | None = None) -> LabelledFrames:
+    """Read the frames of several files.
+
+    Raises
+    ------
+    DataError
+        A file cannot be read, a label that the ``kind`` of model needs is missing, or a frame is
+        there twice (it could end up in both the training and the validation set).
+    """
+    loaded = LabelledFrames([], [], [])
+    seen: dict[bytes, str] = {}
+    for path in paths:
+        frames = read_frames(path, keys, REQUIRED[kind])
+        digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        loaded.files.append(FrameFile(Path(path).name, digest, len(frames)))
+        for number, atoms in enumerate(frames):
+            origin = f"{path}, frame {number}"
+            identity = _identity(atoms)
+            if identity in seen:
+                raise DataError(f"{origin}: is the same structure as {seen[identity]}; remove one of them")
+            seen[identity] = origin
+            loaded.frames.append(atoms)
+            loaded.origins.append(origin)
+    return loaded
+
+
+def _identity(atoms: Atoms) -> bytes:
+    content = [np.ascontiguousarray(part).tobytes() for part in (atoms.numbers, atoms.positions, atoms.cell)]
+    return hashlib.sha256(b"".join(content)).digest()
+
+
+def refuse_overlap(data: LabelledFrames, others: LabelledFrames) -> None:
+    """Refuse frames for validation or test that are among the training data.
+
+    Raises
+    ------
+    DataError
+        Names the first such frame.
+    """
+    known = dict(zip(map(_identity, data.frames), data.origins, strict=True))
+    for atoms, origin in zip(others.frames, others.origins, strict=True):
+        if (identity := _identity(atoms)) in known:
+            raise DataError(
+                f"{origin}: is the same structure as {known[identity]}, so it cannot judge the model; remove either"
+            )
+
+
+def run_names(data: LabelledFrames, split_by: str) -> list[str]:
+    """Name of the run that each frame was taken from.
+
+    Frames of one run are correlated, so a run belongs wholly to the training or wholly to the validation set. Where
+    an info value occurs several times, it names the run. Where the values of a family NAME-0, NAME-1, ... occur once
+    each, they number the frames of the run NAME.
+
+    Parameters
+    ----------
+    data
+        Frames.
+    split_by
+        Info key, or "frame" if the frames are independent.
+
+    Raises
+    ------
+    DataError
+        A frame has no such info key.
+    """
+    if split_by == "frame":
+        return list(data.origins)
+    values = []
+    for atoms, origin in zip(data.frames, data.origins, strict=True):
+        if split_by not in atoms.info:
+            present = ", ".join(atoms.info) or "nothing"
+            raise DataError(
+                f"{origin}: has no info key '{split_by}' that names its run (it has {present}); "
+                "say --split-by KEY, or --split-by frame if all frames are independent"
+            )
+        values.append(str(atoms.info[split_by]))
+    counts = Counter(values)
+    families = [_family(value) for value in values]
+    repeated = {family for value, family in zip(values, families, strict=True) if counts[value] > 1}
+    return [value if family in repeated else family for value, family in zip(values, families, strict=True)]
+
+
+def _family(value: str) -> str:
+    head, dash, tail = value.rpartition("-")
+    return head if dash and head and tail.isdigit() else value
+
+
+def split_runs(runs: Sequence[str], fraction: float, seed: int) -> tuple[list[int], list[int]]:
+    """Split frames by run into training and validation indices, the same way for the same seed.
+
+    Parameters
+    ----------
+    runs
+        Run name of each frame.
+    fraction
+        Share of the frames wanted for validation.
+    seed
+        Of the shuffle of the runs.
+
+    Raises
+    ------
+    DataError
+        All frames come from one run.
+    """
+    sizes = Counter(runs)
+    names = sorted(sizes)
+    if len(names) < 2:
+        raise DataError(
+            f"all {len(runs)} frames come from one run ('{names[0]}'), so none can be held out for validation; add "
+            "runs, give --validation FILE, or say --split-by frame if the frames are independent"
+        )
+    order = np.random.default_rng(seed).permutation(len(names))
+    wanted = fraction * len(runs)
+    held_out: set[str] = set()
+    count = 0
+    for k in order[:-1]:
+        if count >= wanted and held_out:
+            break
+        # Take a run only if that brings the count closer to the share wanted.
+        if not held_out or abs(count + sizes[names[k]] - wanted) <= abs(count - wanted):
+            held_out.add(names[k])
+            count += sizes[names[k]]
+    training = [k for k, run in enumerate(runs) if run not in held_out]
+    validation = [k for k, run in enumerate(runs) if run in held_out]
+    return training, validation
+
+
+def elements_of(frames: Sequence[Atoms]) -> tuple[str, ...]:
+    """Elements present, by atomic number."""
+    numbers: dict[int, str] = {}
+    for atoms in frames:
+        numbers.update(zip(atoms.numbers.tolist(), atoms.get_chemical_symbols(), strict=True))
+    return tuple(numbers[number] for number in sorted(numbers))
+
+
+def composition(frames: Sequence[Atoms], elements: Sequence[str]) -> NDArray[np.float64]:
+    """Number of atoms of each element in each frame, of shape ``(B, n_elements)``."""
+    symbols = [atoms.get_chemical_symbols() for atoms in frames]
+    return np.array([[row.count(element) for element in elements] for row in symbols], dtype=np.float64)
+
+
+def element_references(counts: NDArray[np.float64], energies: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Energy of each element, eV, that together explain the total energies best, in the least-squares sense.
+
+    If the composition does not vary enough to tell the elements apart, the solution of least norm is taken.
+
+    Parameters
+    ----------
+    counts
+        Atoms of each element, of shape ``(B, n_elements)``.
+    energies
+        Total energies of shape ``(B,)``, eV.
+    """
+    return np.asarray(np.linalg.lstsq(counts, energies, rcond=None)[0], dtype=np.float64)
+
+
+def efg_scales(frames: Sequence[Atoms], elements: Sequence[str]) -> dict[str, float]:
+    """Spread sigma of the EFG components of each element, a.u.: the root mean square of the nine components.
+
+    The mean of a traceless tensor over orientations is zero, so no mean is subtracted. Elements that do not occur, or
+    whose tensors all vanish, get 1.
+    """
+    scales = {}
+    for element in elements:
+        tensors = [a.arrays["efg"][np.array(a.get_chemical_symbols()) == element].reshape(-1) for a in frames]
+        components = np.concatenate(tensors)
+        sigma = float(np.sqrt(np.mean(components**2))) if components.size else 0.0
+        scales[element] = sigma or 1.0
+    return scales
+
+
+@dataclass
+class Prepared:
+    """A frame ready for training: pairs, volume (angstrom^3) and labels as tensors.
+
+    Attributes
+    ----------
+    labels
+        For an energy model ``energy`` (1,) after subtraction of the references, ``forces`` (N, 3), ``stress``
+        (1, 3, 3) and ``has_stress`` (1,); for an EFG model ``efg`` (N, 3, 3).
+    """
+
+    pairs: PairList
+    volume: float
+    labels: dict[str, Tensor]
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms."""
+        return self.pairs.neighbourhoods.species.shape[0]
+
+
+def prepare(
+    data: LabelledFrames,
+    kind: str,
+    elements: Sequence[str],
+    cutoff: float,
+    dtype: torch.dtype,
+    references: NDArray[np.float64] | None = None,
+) -> list[Prepared]:
+    """Neighbour lists and label tensors of all frames.
+
+    ``references`` (eV per element) are subtracted from the energies in double precision, before they are rounded to
+    ``dtype``: total energies of all-electron codes are too large for single precision.
+    """
+    if references is None:
+        references = np.zeros(len(elements))
+    baseline = composition(data.frames, elements) @ references
+    prepared = []
+    for atoms, origin, offset in zip(data.frames, data.origins, baseline, strict=True):
+        pairs = neighbourhoods(atoms, cutoff, elements, dtype, origin)
+        cell_volume = volume(atoms)
+        if kind == "efg":
+            labels = {"efg": torch.from_numpy(atoms.arrays["efg"]).to(dtype)}
+        else:
+            results = atoms.calc.results
+            has_stress = "stress" in results and cell_volume > 0
+            stress = voigt_6_to_full_3x3_stress(results["stress"]) if has_stress else np.zeros((3, 3))
+            labels = {
+                "energy": torch.tensor([results["energy"] - offset], dtype=torch.float64),
+                "forces": torch.from_numpy(results["forces"]).to(dtype),
+                "stress": torch.from_numpy(stress)[None].to(dtype),
+                "has_stress": torch.tensor([has_stress]),
+            }
+        prepared.append(Prepared(pairs, cell_volume, labels))
+    return prepared
+
+
+def collate(frames: Sequence[Prepared]) -> tuple[Batch, dict[str, Tensor]]:
+    """Join frames into a batch, with their labels concatenated."""
+    batch = join([frame.pairs for frame in frames], [frame.volume for frame in frames])
+    return batch, {name: torch.cat([frame.labels[name] for frame in frames]) for name in frames[0].labels}

@@ -1,0 +1,214 @@
+"""Errors of a model on labelled frames."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from efgmd.frames.neighbours import batch_of
+from efgmd.training.dataset import LabelledFrames
+from efgmd.training.objectives import EV_PER_A3_IN_GPA
+from efgmd.training.predictions import predict_efg, predict_energy
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass
+class Comparison:
+    """Reference values and predictions of one quantity.
+
+    Attributes
+    ----------
+    name
+        Of the quantity or element.
+    unit
+        Of both arrays.
+    reference
+        Labels, of shape ``(n,)``.
+    predicted
+        Of shape ``(n,)``.
+    """
+
+    name: str
+    unit: str
+    reference: FloatArray
+    predicted: FloatArray
+
+    @property
+    def rmse(self) -> float:
+        """Root-mean-square error."""
+        return float(np.sqrt(np.mean((self.predicted - self.reference) ** 2)))
+
+    @property
+    def mae(self) -> float:
+        """Mean absolute error."""
+        return float(np.mean(np.abs(self.predicted - self.reference)))
+
+    @property
+    def r2(self) -> float | None:
+        """Coefficient of determination, 1 - sum of squared errors / sum of squares about the mean."""
+        total = float(np.sum((self.reference - self.reference.mean()) ** 2))
+        return 1.0 - float(np.sum((self.predicted - self.reference) ** 2)) / total if total > 0 else None
+
+
+@dataclass
+class Evaluation:
+    """Errors of one model on one set of frames.
+
+    Attributes
+    ----------
+    kind
+        "energy" or "efg".
+    numbers
+        JSON-able, units in the names.
+    comparisons
+        For parity plots; one per quantity or element.
+    """
+
+    kind: str
+    numbers: dict[str, Any]
+    comparisons: list[Comparison]
+
+
+def evaluate(model: Any, data: LabelledFrames) -> Evaluation:
+    """Compare a model with labelled frames.
+
+    Parameters
+    ----------
+    model
+        Energy or EFG model with ``kind``, ``elements``, ``cutoff`` and ``dtype``.
+    data
+        Frames whose labels the kind of model needs.
+
+    Returns
+    -------
+    For an energy model the errors of energy (meV/atom), forces (meV/angstrom, also by element) and stress (GPa);
+    for an EFG model those of each element's tensor components: RMSE and MAE (a.u.), sigma (root mean square of the
+    reference components, a.u.), RMSE/sigma, R^2.
+
+    Raises
+    ------
+    DataError
+        Frames with elements that the model does not know.
+    """
+    model.eval()
+    summary = {"frames": len(data.frames), "atoms": sum(map(len, data.frames))}
+    compare = _compare_efg if model.kind == "efg" else _compare_energy
+    numbers, comparisons = compare(model, data)
+    return Evaluation(model.kind, {**summary, **numbers}, comparisons)
+
+
+def _compare_energy(model: Any, data: LabelledFrames) -> tuple[dict[str, Any], list[Comparison]]:
+    energies, forces, stresses = [], [], []
+    symbols: list[str] = []
+    for atoms, origin in zip(data.frames, data.origins, strict=True):
+        batch = batch_of(atoms, model.cutoff, model.elements, model.dtype, origin).to(_device(model))
+        predicted = predict_energy(model, batch)
+        results = atoms.calc.results
+        # Sum in double precision: the total is large against its error.
+        energies.append((results["energy"] / len(atoms), float(predicted.atomic.double().sum()) / len(atoms)))
+        forces.append((results["forces"], _numpy(predicted.forces)))
+        symbols += atoms.get_chemical_symbols()
+        if "stress" in results and float(batch.volumes[0]) > 0:
+            voigt = _numpy(predicted.stress)[0][[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+            stresses.append((results["stress"], voigt))
+    comparisons = [
+        _comparison("energy", "eV/atom", energies),
+        _comparison("forces", "eV/angstrom", forces),
+    ]
+    energy, force = comparisons
+    by_element = {}
+    repeated = np.repeat(symbols, 3)
+    for element in model.elements:
+        chosen = repeated == element
+        if chosen.any():
+            errors = force.predicted[chosen] - force.reference[chosen]
+            by_element[element] = 1e3 * float(np.sqrt(np.mean(errors**2)))
+    numbers: dict[str, Any] = {
+        "energy_rmse_meV_per_atom": 1e3 * energy.rmse,
+        "energy_mae_meV_per_atom": 1e3 * energy.mae,
+        "energy_mean_error_meV_per_atom": 1e3 * float(np.mean(energy.predicted - energy.reference)),
+        "forces_rmse_meV_per_A": 1e3 * force.rmse,
+        "forces_mae_meV_per_A": 1e3 * force.mae,
+        "forces_r2": force.r2,
+        "forces_spread_meV_per_A": 1e3 * float(np.sqrt(np.mean(force.reference**2))),
+        "forces_rmse_by_element_meV_per_A": by_element,
+    }
+    if stresses:
+        stress = _comparison("stress", "GPa", stresses, EV_PER_A3_IN_GPA)
+        comparisons.append(stress)
+        numbers |= {"stress_rmse_GPa": stress.rmse, "stress_mae_GPa": stress.mae}
+    return numbers, comparisons
+
+
+def _compare_efg(model: Any, data: LabelledFrames) -> tuple[dict[str, Any], list[Comparison]]:
+    pairs: dict[str, list[tuple[Any, Any]]] = {element: [] for element in model.elements}
+    for atoms, origin in zip(data.frames, data.origins, strict=True):
+        batch = batch_of(atoms, model.cutoff, model.elements, model.dtype, origin).to(_device(model))
+        with torch.no_grad():
+            predicted = _numpy(predict_efg(model, batch))
+        symbols = np.array(atoms.get_chemical_symbols())
+        for element in set(symbols.tolist()):
+            chosen = symbols == element
+            pairs[element].append((atoms.arrays["efg"][chosen], predicted[chosen]))
+    comparisons = [_comparison(element, "a.u.", found) for element, found in pairs.items() if found]
+    elements = {}
+    for item in comparisons:
+        sigma = float(np.sqrt(np.mean(item.reference**2)))
+        elements[item.name] = {
+            "tensors": item.reference.size // 9,
+            "rmse_au": item.rmse,
+            "mae_au": item.mae,
+            "sigma_au": sigma,
+            "rmse_per_sigma": item.rmse / sigma if sigma > 0 else None,
+            "r2": item.r2,
+        }
+    return {"elements": elements}, comparisons
+
+
+def _comparison(name: str, unit: str, pairs: Sequence[tuple[Any, Any]], factor: float = 1.0) -> Comparison:
+    columns = [np.concatenate([np.ravel(np.asarray(pair[k], dtype=np.float64)) for pair in pairs]) for k in (0, 1)]
+    return Comparison(name, unit, factor * columns[0], factor * columns[1])
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+
+
+def _numpy(tensor: torch.Tensor) -> FloatArray:
+    return tensor.detach().cpu().double().numpy()
+
+
+def table(evaluation: Evaluation, title: str) -> Any:
+    """The errors as a table of ``rich``."""
+    from rich.table import Table
+
+    numbers = evaluation.numbers
+    result = Table(title=f"{title}: {numbers['frames']} frames, {numbers['atoms']} atoms", title_justify="left")
+    if evaluation.kind == "efg":
+        for heading in ("element", "tensors", "RMSE (a.u.)", "sigma (a.u.)", "RMSE/sigma", "R2"):
+            result.add_column(heading, justify="right")
+        for element, row in numbers["elements"].items():
+            ratio, r2 = (_shown(row[key], ".4f") for key in ("rmse_per_sigma", "r2"))
+            result.add_row(element, str(row["tensors"]), f"{row['rmse_au']:.5f}", f"{row['sigma_au']:.5f}", ratio, r2)
+        return result
+    for heading in ("quantity", "RMSE", "MAE", "unit"):
+        result.add_column(heading, justify="right")
+    for name, key, unit in (
+        ("energy", "energy_{}_meV_per_atom", "meV/atom"),
+        ("forces", "forces_{}_meV_per_A", "meV/A"),
+        ("stress", "stress_{}_GPa", "GPa"),
+    ):
+        if key.format("rmse") in numbers:
+            result.add_row(name, f"{numbers[key.format('rmse')]:.4g}", f"{numbers[key.format('mae')]:.4g}", unit)
+    for element, rmse in numbers["forces_rmse_by_element_meV_per_A"].items():
+        result.add_row(f"forces on {element}", f"{rmse:.4g}", "", "meV/A")
+    return result
+
+
+def _shown(value: float | None, style: str) -> str:
+    return "-" if value is None else format(value, style)

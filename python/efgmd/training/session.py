@@ -1,0 +1,303 @@
+"""One training run from files to a model file."""
+
+import platform
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+
+import efgmd
+from efgmd.errors import ConfigError, DataError
+from efgmd.models import EFGModel, EnergyModel
+from efgmd.models.io import load_model, save_model
+from efgmd.training import evaluation, plots
+from efgmd.training.config import TrainingConfig, check_hyperparameters
+from efgmd.training.dataset import (
+    LabelledFrames,
+    Prepared,
+    collate,
+    composition,
+    efg_scales,
+    element_references,
+    elements_of,
+    load,
+    prepare,
+    refuse_overlap,
+    run_names,
+    split_runs,
+)
+from efgmd.training.journal import Journal
+from efgmd.training.loop import Outcome, Trainer
+from efgmd.training.objectives import EFGObjective, EnergyObjective, Objective
+from efgmd.training.predictions import predict_energy
+
+_MODELS: dict[str, type[EnergyModel] | type[EFGModel]] = {"energy": EnergyModel, "efg": EFGModel}
+#: Atoms whose neighbourhoods set the standardising constants of a new model.
+_CALIBRATION_ATOMS = 3000
+
+
+@dataclass
+class TrainingFiles:
+    """Files of a run.
+
+    Attributes
+    ----------
+    data
+        Training frames (validation frames are split off unless given).
+    validation
+        Files of validation frames.
+    test
+        Files of frames that training never sees.
+    output
+        Model file to write; log, history, checkpoint and plots go to a folder of its name + ".training".
+    """
+
+    data: Sequence[Path]
+    validation: Sequence[Path]
+    test: Sequence[Path]
+    output: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where everything but the model goes."""
+        return self.output.with_suffix(".training")
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint."""
+        return self.folder / "checkpoint.pt"
+
+
+def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, console: Console | None = None) -> Path:
+    """Train a model, write its file and the record of the run, and return the model's path.
+
+    An interrupted run is taken up where it stopped when the same command is given again.
+
+    Raises
+    ------
+    ConfigError
+        Settings that do not fit the model or the data.
+    DataError
+        Frames that cannot be used, or a checkpoint of another run.
+    ModelFileError
+        The model to start from cannot be used.
+    """
+    if files.output.exists() and not files.checkpoint.exists() and not restart:
+        raise ConfigError(f"{files.output}: exists already; choose another name or say --restart to replace it")
+    data = load(files.data, config.kind, config.label_keys())
+    training, validation = _split(data, files, config)
+    test = load(files.test, config.kind, config.label_keys()) if files.test else None
+    for others in ([validation] if files.validation else []) + ([test] if test else []):
+        refuse_overlap(data, others)
+    model, source = _new_model(config, training)
+    references, copied = np.zeros(len(model.elements)), ""
+    if source is not None:
+        copied = copy_matching(source, model)
+    model.to(device=config.device, dtype=getattr(torch, config.dtype))
+    if config.kind == "energy":
+        model.references = model.references.double()  # all-electron references need all their digits
+    calibration = prepare(_some(training), config.kind, model.elements, model.cutoff, model.dtype)
+    with torch.no_grad():
+        model.calibrate(collate(calibration)[0].to(config.device).neighbourhoods)
+    if source is not None:
+        copy_matching(source, model)
+    sigma: dict[str, float] = {}
+    if config.kind == "energy":
+        references = _fit_references(model, training, config, network=source is not None and source.kind == "energy")
+    else:
+        sigma = efg_scales(training.frames, model.elements)
+        if source is None or source.kind != "efg":
+            model.set_scales(sigma)
+    frames, held_out = (
+        prepare(part, config.kind, model.elements, model.cutoff, model.dtype, references)
+        for part in (training, validation)
+    )
+    objective = _objective(config, training, frames, model.elements, sigma)
+    fingerprint = {
+        "settings": config.fingerprint() | {"model": model.hyperparameters()},
+        "data": data.sha256,
+        "validation data": validation.sha256,
+        "initial model": getattr(source, "sha256", None),
+        "versions": {"efgmd": efgmd.__version__, "torch": str(torch.__version__)},
+    }
+    if restart:  # only now that the inputs have proved usable
+        shutil.rmtree(files.folder, ignore_errors=True)
+    trainer = Trainer(model, objective, frames, held_out, config, files.checkpoint, _flat(fingerprint))
+    with Journal(files.folder, f"train {config.kind}", trainer.resumed_epoch > 0, console) as journal:
+        journal.log(
+            f"{config.kind} model of {' '.join(model.elements)}, cutoff {model.cutoff:g} A, "
+            f"{sum(p.numel() for p in model.parameters())} parameters; {len(frames)} training and {len(held_out)} "
+            f"validation frames ({sum(f.n_atoms for f in frames)} and {sum(f.n_atoms for f in held_out)} atoms)"
+        )
+        if copied:
+            journal.log(f"started from {config.initialise}: {copied}")
+        if trainer.resumed_epoch:
+            journal.log(f"resumed after epoch {trainer.resumed_epoch}")
+        outcome = _run(trainer, journal)
+        journal.log(f"ended: {outcome.reason}; best epoch {outcome.best_epoch}; {outcome.seconds:.1f} s")
+        if config.kind == "energy":
+            model.references.copy_(torch.from_numpy(references))
+        accuracy = {}
+        for name, part in (("validation", validation), ("test", test)):
+            if part is not None:
+                result = evaluation.evaluate(model, part)
+                accuracy[name] = result.numbers
+                plots.parity_plot(result, files.folder / f"parity_{name}")
+                (console or Console()).print(evaluation.table(result, name))
+        record = _record(config, data, training, validation, outcome, model)
+        record |= {"accuracy": accuracy, "initial_model_sha256": getattr(source, "sha256", None)}
+        record |= {"sigma_au": sigma} if sigma else {}
+        save_model(files.output, model, record)
+        journal.log(f"model written to {files.output}")
+    return files.output
+
+
+def _record(
+    config: TrainingConfig,
+    data: LabelledFrames,
+    training: LabelledFrames,
+    validation: LabelledFrames,
+    outcome: Outcome,
+    model: Any,
+) -> dict[str, Any]:
+    """Where a model comes from, for its file."""
+    return {
+        "data": [vars(file) for file in data.files],
+        "data_sha256": data.sha256,
+        "frames": {"training": len(training.frames), "validation": len(validation.frames)},
+        "training_atoms": _atom_counts(training, model.elements),
+        "settings": config.model_dump(mode="json"),
+        "seed": config.seed,
+        "epochs": len(outcome.history),
+        "best_epoch": outcome.best_epoch,
+        "seconds": round(outcome.seconds, 1),
+        "versions": {
+            "efgmd": efgmd.__version__,
+            "torch": str(torch.__version__),
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def _run(trainer: Trainer, journal: Journal) -> Outcome:
+    journal.start(trainer.progress())
+    try:
+        outcome = trainer.run(
+            lambda _, loss: journal.step(trainer.progress(), len(trainer.history) + 1, loss),
+            lambda _: journal.epoch(trainer.progress(), trainer.history),
+        )
+    finally:
+        if trainer.history:
+            journal.finish(trainer.history)
+    return outcome
+
+
+def _split(data: LabelledFrames, files: TrainingFiles, config: TrainingConfig) -> tuple[LabelledFrames, LabelledFrames]:
+    if files.validation:
+        return data, load(files.validation, config.kind, config.label_keys())
+    runs = run_names(data, config.split_by)
+    training, validation = split_runs(runs, config.validation_fraction, config.seed)
+    return data.subset(training), data.subset(validation)
+
+
+def _new_model(config: TrainingConfig, training: LabelledFrames) -> tuple[Any, Any]:
+    """A new model, and the one to start from or None; the latter's elements and hyperparameters are the defaults."""
+    model_class = _MODELS[config.kind]
+    check_hyperparameters(model_class, config.model)
+    source = load_model(config.initialise) if config.initialise else None
+    present = elements_of(training.frames)
+    hyperparameters = dict(config.model)
+    if source is None:
+        elements = config.elements or present
+    else:
+        elements = source.elements
+        if config.elements not in (None, elements):
+            raise ConfigError(f"elements: {config.initialise} has {' '.join(elements)} in this order; give the same")
+        known = model_class.parameters_of_constructor()
+        inherited = {name: value for name, value in source.hyperparameters().items() if name in known}
+        hyperparameters = inherited | hyperparameters
+    missing = [element for element in present if element not in elements]
+    if missing:
+        raise ConfigError(f"elements: the frames hold {', '.join(missing)} too; name all elements")
+    torch.manual_seed(config.seed)
+    try:
+        model = model_class(tuple(elements), **hyperparameters)
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        raise ConfigError(f"model: {' '.join(str(error).split())}; check --set and the YAML file") from error
+    return model, source
+
+
+def copy_matching(source: torch.nn.Module, target: torch.nn.Module) -> str:
+    """Copy the tensors whose names and shapes match, except element references; return a report.
+
+    Raises
+    ------
+    DataError
+        None match.
+    """
+    available = source.state_dict()
+    copied, left = [], []
+    with torch.no_grad():
+        for name, tensor in target.state_dict().items():
+            if name == "references":
+                continue
+            if name in available and available[name].shape == tensor.shape:
+                tensor.copy_(available[name])
+                copied.append(name)
+            else:
+                left.append(name)
+    if not copied:
+        raise DataError("no tensor of the model to start from fits the new one; use the same hyperparameters")
+    heads = sorted({name.split(".")[0] for name in left})
+    return f"{len(copied)} tensors copied, {len(left)} new" + (f" (in {', '.join(heads)})" if left else "")
+
+
+def _some(data: LabelledFrames) -> LabelledFrames:
+    """Frames spread over the whole set, with about `_CALIBRATION_ATOMS` atoms."""
+    mean = sum(map(len, data.frames)) / len(data.frames)
+    count = min(len(data.frames), max(1, round(_CALIBRATION_ATOMS / mean)))
+    return data.subset(np.linspace(0, len(data.frames) - 1, count).round().astype(int).tolist())
+
+
+def _fit_references(model: Any, data: LabelledFrames, config: TrainingConfig, network: bool) -> np.ndarray:
+    """Least-squares references; of what the network leaves unexplained if it has been trained before."""
+    energies = np.array([atoms.calc.results["energy"] for atoms in data.frames])
+    if network:
+        for k, frame in enumerate(prepare(data, config.kind, model.elements, model.cutoff, model.dtype)):
+            energies[k] -= float(predict_energy(model, collate([frame])[0].to(config.device)).atomic.sum())
+    return element_references(composition(data.frames, model.elements), energies)
+
+
+def _objective(
+    config: TrainingConfig,
+    training: LabelledFrames,
+    frames: Sequence[Prepared],
+    elements: Sequence[str],
+    sigma: dict[str, float],
+) -> Objective:
+    if config.kind == "energy":
+        return EnergyObjective(frames, config.weights)
+    unknown = [element for element in config.weights if element not in elements]
+    if unknown:
+        raise ConfigError(f"weights: {', '.join(unknown)} is not in the data")
+    return EFGObjective(training, elements, sigma, config.weights)
+
+
+def _atom_counts(data: LabelledFrames, elements: Sequence[str]) -> dict[str, int]:
+    return dict(zip(elements, composition(data.frames, elements).sum(axis=0).astype(int).tolist(), strict=True))
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings with dotted names, so that a difference can be named."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {f"{prefix}{name}": value}
+    return flat
