@@ -1,0 +1,22 @@
+"""Fixtures of the unit tests; also lets them import helper modules (pytest's importlib mode adds no path)."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from efgmd import _kernels
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(params=["generic", "x86-64-v3", "x86-64-v4"])
+def instruction_set(request):
+    """Run a test with the kernels of each instruction set."""
+    best = _kernels.instruction_set()
+    try:
+        _kernels.set_instruction_set(request.param)
+    except ValueError as error:  # what the processor lacks cannot be run, but the refusal is itself checked
+        assert request.param in str(error)
+    yield
+    _kernels.set_instruction_set(best)
