@@ -1,0 +1,124 @@
+"""Speed and memory of the shipped MAPbI3 potentials in LAMMPS: dynamics alone, and with an EFG sample every 20 fs.
+
+usage: python benchmarks/speed.py [OUT.json]
+Each case is one `lmp` process on one core; dynamics with and without EFG sampling run in turn, three times each, and
+the medians and the median of the pairwise ratios are kept. Times are LAMMPS' own loop times.
+"""
+
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from ase.io import read
+
+from efgmd import _kernels
+
+ROOT = Path(__file__).resolve().parents[1]
+POTENTIALS = ROOT / "potentials" / "mapbi3"
+SIZES = {96: 1200, 768: 200, 6144: 40}  # atoms: steps
+EVERY = 20  # steps of 1 fs between EFG samples
+REPEATS = 3
+
+DECK = """
+units metal
+atom_style atomic
+read_data {data}
+mass 5 2.014
+pair_style mliap unified {energy} 0
+pair_coeff * * Pb I C N H
+neighbor 1.0 bin
+neigh_modify every 1 delay 5 check yes
+timestep 0.001
+velocity all create 300 1
+fix 1 all nve
+{sampling}
+run {every}
+run {steps}
+"""
+SAMPLING = """compute efg all efg/atom {efg} Pb I C N H
+fix avg all ave/atom {every} 1 {every} c_efg[*]"""
+
+
+def loop_seconds(folder: Path, steps: int, sampled: bool) -> tuple[float, float]:
+    """Run LAMMPS once; return the loop time of the second run in seconds and the peak memory in MB."""
+    sampling = SAMPLING.format(efg=POTENTIALS / "efg.safetensors", every=EVERY) if sampled else ""
+    deck = DECK.format(
+        data=folder / "start.data",
+        energy=POTENTIALS / "energy.safetensors",
+        sampling=sampling,
+        steps=steps,
+        every=EVERY,
+    )
+    (folder / "in.lmp").write_text(deck)
+    lmp = Path(sys.executable).with_name("lmp")
+    command = [str(lmp), "-in", "in.lmp", "-log", "none"]
+    before = os.environ | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, cwd=folder, env=before, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        text = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise SystemExit(f"lmp ended with {process.returncode}: {text[-500:]}")
+    return float(re.findall(r"Loop time of ([\d.e+-]+)", text)[-1]), usage.ru_maxrss / 1024
+
+
+def measure(atoms: int, steps: int) -> dict:
+    """Time one system size."""
+    copies = round((atoms / 96) ** (1 / 3))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        structure = read(ROOT / "examples" / "mapbi3" / "structure.extxyz") * (copies, copies, copies)
+        structure.write(folder / "start.data", format="lammps-data", specorder=["Pb", "I", "C", "N", "H"], masses=True)
+        pairs = [[loop_seconds(folder, steps, sampled) for sampled in (False, True)] for _ in range(REPEATS)]
+    plain = statistics.median(p[0][0] for p in pairs)
+    ratio = statistics.median(p[1][0] / p[0][0] for p in pairs)
+    samples = steps // EVERY
+    efg_seconds = statistics.median(p[1][0] - p[0][0] for p in pairs) / samples
+    return {
+        "atoms": atoms,
+        "steps": steps,
+        "atom_steps_per_second": round(atoms * steps / plain),
+        "time_with_efg_over_without": round(ratio, 3),
+        "efg_atoms_per_second": round(atoms / efg_seconds) if efg_seconds > 0 else None,
+        "peak_memory_MB": {"dynamics": round(pairs[0][0][1]), "with EFG": round(pairs[0][1][1])},
+        "loop_seconds": [[round(run[0], 3) for run in p] for p in pairs],
+    }
+
+
+def processor() -> str:
+    """Name of the processor."""
+    match = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
+    return match[1] if match else platform.processor()
+
+
+def main():
+    out = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "benchmarks" / "speed.json"
+    results = []
+    for atoms, steps in SIZES.items():
+        results.append(measure(atoms, steps))
+        print(results[-1], flush=True)
+    record = {
+        "command": "python benchmarks/speed.py",
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "load_at_end": os.getloadavg()[0],
+        "instruction_set": _kernels.instruction_set(),
+        "versions": {name: version(name) for name in ("efgmd", "lammps", "torch", "numpy")},
+        "ranks": 1,
+        "results": results,
+    }
+    out.write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
