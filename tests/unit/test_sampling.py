@@ -115,4 +115,4 @@ def test_deck_follows_the_spec(tmp_path):
     assert 'compute efg all efg/atom "/x/v.safetensors" Na Cl dtype float64' in commands
     assert "timestep 0.0005" in commands and 'read_data "start.data"' in commands
     assert any(line.startswith("read_restart") for line in system_commands(SPEC, tmp_path / "restart.100"))
-    assert ensemble_commands(SPEC) == ["fix md all npt temp 300 300 0.1 tri 1 1 1"]
+    assert ensemble_commands(SPEC) == ["fix md all npt temp 300 300 0.1 tri 1 1 1 flip no"]
