@@ -1,5 +1,6 @@
 #include "pair_mliap_python.h"
 
+#include "ghost_exchange.h"
 #include "python_runtime.h"
 
 #include <atom.h>
@@ -19,7 +20,7 @@ static const char STYLE[] = "Pair style mliap unified";
 
 /* ---------------------------------------------------------------------- */
 
-PairMLIAPPython::PairMLIAPPython(LAMMPS *lmp) : Pair(lmp)
+PairMLIAPPython::PairMLIAPPython(LAMMPS *lmp) : Pair(lmp), exchange(new efgmd::GhostExchange(lmp, this))
 {
   single_enable = 0;
   restartinfo = 0;
@@ -76,6 +77,7 @@ void PairMLIAPPython::settings(int narg, char **arg)
   path = arg[1];
   model.reset();
   model = efgmd::open_model(lmp, STYLE, "energy", path, dtype);
+  comm_forward = comm_reverse = model->third_party ? efgmd::GhostExchange::WIDTH : 0;
 
   // The same style given again keeps this object: the elements of the model before must not stay in force.
   if (allocated)
@@ -128,21 +130,61 @@ void PairMLIAPPython::compute(int eflag, int vflag)
 
   efgmd::Failure failure;
   failure.message = pack();
-  double total = 0.0;
-  if (!failure && pairs.ncentres() > 0) {
-    efgmd::MliapExtras extras;
-    extras.nlocal = atom->nlocal;
-    extras.ntotal = atom->nlocal + atom->nghost;
-    extras.elements = elements.data();
-    extras.forces = &atom->f[0][0];
-    extras.eflag = eflag;
-    extras.vflag = vflag;
-    failure = model->energies(pairs, extras, energies, pair_forces, total);
-    if (!failure) failure.message = check_finite(total);
+  if (model->third_party) {
+    number_rows();
+    exchange->begin(row_of, pairs.npairs() > 0);
   }
+  double total = 0.0;
+  if (!failure && pairs.ncentres() > 0) failure = evaluate(eflag, vflag, total);
+  if (model->third_party) exchange->finish(failure);
   efgmd::raise_together(lmp, STYLE, failure, true);
 
   if (pairs.ncentres() > 0) scatter(total);
+}
+
+/* ---------------------------------------------------------------------- */
+
+efgmd::Failure PairMLIAPPython::evaluate(int eflag, int vflag, double &total)
+{
+  efgmd::MliapExtras extras;
+  const bool hidden = row_elements.size() < row_of.size();
+  if (model->third_party) {
+    extras.ntotal = static_cast<int>(row_elements.size());
+    for (int i = 0; i < atom->nlocal; i++) extras.nlocal += row_of[i] >= 0;
+    extras.elements = row_elements.data();
+    extras.centres = hidden ? row_centres.data() : pairs.centre.data();
+    extras.neighbours = hidden ? row_neighbours.data() : pairs.neighbour.data();
+    row_forces.assign(hidden ? 3 * row_elements.size() : 0, 0.0);
+    extras.forces = hidden ? row_forces.data() : &atom->f[0][0];
+    extras.eflag = eflag;
+    extras.vflag = vflag;
+    extras.exchange = exchange.get();
+  }
+  efgmd::Failure failure = model->energies(pairs, extras, energies, pair_forces, total);
+  if (!failure) failure.message = check_finite(total);
+  if (!failure && model->third_party && hidden)
+    for (std::size_t i = 0; i < row_of.size(); i++)
+      for (int d = 0; d < 3 && row_of[i] >= 0; d++) atom->f[i][d] += row_forces[3 * row_of[i] + d];
+  return failure;
+}
+
+/* ---------------------------------------------------------------------- */
+
+void PairMLIAPPython::number_rows()
+{
+  const int ntotal = atom->nlocal + atom->nghost;
+  row_of.resize(ntotal);
+  row_elements.clear();
+  for (int i = 0; i < ntotal; i++) {
+    const int kind = element[atom->type[i]];
+    row_of[i] = kind < 0 ? -1 : static_cast<int>(row_elements.size());
+    if (kind >= 0) row_elements.push_back(kind);
+  }
+  row_centres.clear();
+  row_neighbours.clear();
+  if (row_elements.size() == row_of.size()) return;
+  for (int i : pairs.centre) row_centres.push_back(row_of[i]);
+  for (int j : pairs.neighbour) row_neighbours.push_back(row_of[j]);
 }
 
 /* ----------------------------------------------------------------------
@@ -156,22 +198,19 @@ std::string PairMLIAPPython::pack()
   const int *type = atom->type;
   const double cutoffsq = model->cutoff * model->cutoff;
 
-  const int ntotal = atom->nlocal + atom->nghost;
-  elements.resize(ntotal);
-  for (int i = 0; i < ntotal; i++) elements[i] = element[type[i]];
-
   pairs.clear();
   for (int ii = 0; ii < list->inum; ii++) {
     const int i = list->ilist[ii];
-    if (elements[i] < 0) continue;
+    if (element[type[i]] < 0) continue;
     if (!std::isfinite(x[i][0] + x[i][1] + x[i][2]))
       return "position of atom " + std::to_string(atom->tag[i]) + " is not a finite number: the run is unstable";
-    pairs.begin_centre(i, elements[i]);
+    pairs.begin_centre(i, element[type[i]]);
     const int *jlist = list->firstneigh[i];
     for (int jj = 0; jj < list->numneigh[i]; jj++) {
       const int j = jlist[jj] & NEIGHMASK;
       const double dx = x[j][0] - x[i][0], dy = x[j][1] - x[i][1], dz = x[j][2] - x[i][2];
-      if (dx * dx + dy * dy + dz * dz < cutoffsq && elements[j] >= 0) pairs.add(j, elements[j], dx, dy, dz);
+      const int kind = element[type[j]];
+      if (dx * dx + dy * dy + dz * dz < cutoffsq && kind >= 0) pairs.add(j, kind, dx, dy, dz);
     }
     pairs.end_centre();
   }
@@ -238,8 +277,31 @@ void PairMLIAPPython::tally_virial(int i, int j, const double *r, const double *
 
 /* ---------------------------------------------------------------------- */
 
+int PairMLIAPPython::pack_forward_comm(int n, int *atoms, double *buf, int /*pbc_flag*/, int * /*pbc*/)
+{
+  return exchange->pack_forward(n, atoms, buf);
+}
+
+void PairMLIAPPython::unpack_forward_comm(int n, int first, double *buf)
+{
+  exchange->unpack_forward(n, first, buf);
+}
+
+int PairMLIAPPython::pack_reverse_comm(int n, int first, double *buf)
+{
+  return exchange->pack_reverse(n, first, buf);
+}
+
+void PairMLIAPPython::unpack_reverse_comm(int n, int *atoms, double *buf)
+{
+  exchange->unpack_reverse(n, atoms, buf);
+}
+
+/* ---------------------------------------------------------------------- */
+
 double PairMLIAPPython::memory_usage()
 {
-  return Pair::memory_usage() + pairs.bytes() + sizeof(int) * elements.capacity() +
-         sizeof(double) * (energies.capacity() + pair_forces.capacity());
+  const auto rows = row_of.capacity() + row_elements.capacity() + row_centres.capacity() + row_neighbours.capacity();
+  return Pair::memory_usage() + pairs.bytes() + sizeof(int) * rows +
+         sizeof(double) * (energies.capacity() + pair_forces.capacity() + row_forces.capacity());
 }

@@ -4,6 +4,7 @@
 #define LMP_PAIR_MLIAP_PYTHON_H
 
 #include "centred_pairs.h"
+#include "python_model.h"
 
 #include <memory>
 #include <pair.h>
@@ -11,7 +12,7 @@
 #include <vector>
 
 namespace efgmd {
-class PythonModel;
+class GhostExchange;
 }
 
 namespace LAMMPS_NS {
@@ -25,6 +26,10 @@ class PairMLIAPPython : public Pair {
   void init_style() override;
   double init_one(int, int) override;
   void compute(int, int) override;
+  int pack_forward_comm(int, int *, double *, int, int *) override;
+  void unpack_forward_comm(int, int, double *) override;
+  int pack_reverse_comm(int, int, double *) override;
+  void unpack_reverse_comm(int, int *, double *) override;
   double memory_usage() override;
 
  protected:
@@ -34,11 +39,19 @@ class PairMLIAPPython : public Pair {
   double energy_unit = 1.0;    // of the simulation, per eV
 
   efgmd::CentredPairs pairs;    // within the cutoff, of this step
-  std::vector<int> elements;    // of each owned and ghost atom
   std::vector<double> energies, pair_forces;
+
+  // What third-party objects see: the atoms of known elements only, numbered anew where some are hidden.
+  std::unique_ptr<efgmd::GhostExchange> exchange;
+  std::vector<int> row_of;                         // of each owned and ghost atom, -1 if hidden
+  std::vector<int> row_elements;                   // of each row
+  std::vector<int> row_centres, row_neighbours;    // rows of the pairs' atoms
+  std::vector<double> row_forces;                  // on each row
 
   void allocate();
   std::string pack();
+  efgmd::Failure evaluate(int eflag, int vflag, double &total);
+  void number_rows();
   std::string check_finite(double total) const;
   void scatter(double total);
   void tally_virial(int, int, const double *, const double *);

@@ -7,6 +7,7 @@
 #include <pybind11/stl.h>
 
 namespace py = pybind11;
+using efgmd::AtomRows;
 using efgmd::CentredPairs;
 using efgmd::Failure;
 using efgmd::MliapExtras;
@@ -68,6 +69,15 @@ void copy(const py::handle &source, std::vector<double> &target, std::size_t siz
   target.assign(array.data(), array.data() + size);
 }
 
+// The exchange as Python sees it: exchange(from, to, bytes per atom, forward), for contiguous arrays of one type.
+py::cpp_function exchange_function(AtomRows *rows)
+{
+  return py::cpp_function([rows](const py::array &from, py::array &to, std::size_t row_bytes, bool forward) {
+    return forward ? rows->forward(from.data(), to.mutable_data(), row_bytes)
+                   : rows->reverse(from.data(), to.mutable_data(), row_bytes, from.itemsize() == 4);
+  });
+}
+
 class BridgedModel : public PythonModel {
  public:
   explicit BridgedModel(const ModelRequest &request)
@@ -76,6 +86,7 @@ class BridgedModel : public PythonModel {
     object = open(request.path, request.kind, request.dtype, request.threads, request.mpi_library);
     elements = object.attr("elements").cast<std::vector<std::string>>();
     cutoff = object.attr("cutoff").cast<double>();
+    third_party = py::hasattr(object, "evaluate_mliap");
   }
 
   ~BridgedModel() override
@@ -90,11 +101,11 @@ class BridgedModel : public PythonModel {
     return guarded([&] {
       py::tuple arrays = views(pairs);
       py::tuple result;
-      if (py::hasattr(object, "evaluate_mliap"))
-        result = object.attr("evaluate_mliap")(*arrays, view(pairs.centre.data(), {ncentres(pairs)}),
-                                               view(pairs.neighbour.data(), {npairs(pairs)}), extras.nlocal,
-                                               view(extras.elements, {extras.ntotal}),
-                                               view(extras.forces, {extras.ntotal, 3}), extras.eflag, extras.vflag);
+      if (third_party)
+        result = object.attr("evaluate_mliap")(
+            *arrays, view(extras.centres, {ncentres(pairs)}), view(extras.neighbours, {npairs(pairs)}), extras.nlocal,
+            view(extras.elements, {extras.ntotal}), view(extras.forces, {extras.ntotal, 3}), extras.eflag, extras.vflag,
+            exchange_function(extras.exchange));
       else
         result = object.attr("evaluate")(*arrays);
       copy(result[0], energies, pairs.ncentres(), "the energies");

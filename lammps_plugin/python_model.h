@@ -6,6 +6,7 @@
 
 #include "centred_pairs.h"
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -26,14 +27,27 @@ struct ModelRequest {
   int threads = 1;            // for this rank, as LAMMPS counts them
 };
 
-// What third-party ML-IAP objects may look at beyond the pairs themselves.
+// Rows of numbers of owned and ghost atoms, carried between ranks; see ghost_exchange.h. Each call is collective and
+// returns a message if it failed.
+class AtomRows {
+ public:
+  virtual ~AtomRows() = default;
+  virtual std::string forward(const void *from, void *to, std::size_t row_bytes) = 0;
+  virtual std::string reverse(const void *from, void *to, std::size_t row_bytes, bool single) = 0;
+};
+
+// What third-party ML-IAP objects may look at beyond the pairs themselves. Only atoms of an element that the model
+// knows are there, first the owned ones, then the ghosts; a row is the place of an atom among them.
 struct MliapExtras {
   int nlocal = 0;
   int ntotal = 0;
-  const int *elements = nullptr;    // element of each owned and ghost atom, -1 where the model has none
-  double *forces = nullptr;         // LAMMPS' force array, ntotal x 3
+  const int *elements = nullptr;      // of each row
+  const int *centres = nullptr;       // row of each centre
+  const int *neighbours = nullptr;    // row of each pair's neighbour
+  double *forces = nullptr;           // force on each row, ntotal x 3, to be added to
   int eflag = 0;
   int vflag = 0;
+  AtomRows *exchange = nullptr;
 };
 
 // No method throws: exceptions do not cross the border between Python and LAMMPS.
@@ -41,7 +55,8 @@ class PythonModel {
  public:
   virtual ~PythonModel() = default;
   std::vector<std::string> elements;
-  double cutoff = 0.0;    // angstrom
+  double cutoff = 0.0;         // angstrom
+  bool third_party = false;    // an ML-IAP object: it sees MliapExtras, and may exchange rows of ghost atoms
 
   // Energy in eV, one per centre, and dE/d(vector) in eV/angstrom, three per pair; total is their sum (third-party
   // objects may set it on their own).

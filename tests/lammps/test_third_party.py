@@ -8,7 +8,7 @@ import pytest
 from lammps_cases import columns, read_dump, run_lmp, succeed
 
 OBJECTS = '''
-"""Lennard-Jones as an ML-IAP unified object, in two ways of handing over results; a message-passing one."""
+"""Lennard-Jones as an ML-IAP unified object, in two ways of handing over results."""
 import numpy as np
 
 class Base:
@@ -43,17 +43,13 @@ class ByAtoms(Base):
         data.energy = data.eatoms.sum() if data.nlistatoms else 0.0
         data.update_pair_forces(0.5 * gradients)
 
-class Exchanging(Base):
-    def compute_forces(self, data):
-        data.forward_exchange(None, None, 1)
-
 class Nothing: pass
 '''
 MAKE = """
 import pickle, sys
 import objects
 class InMain(objects.ByPairs): pass
-for name in ("ByPairs", "ByAtoms", "Exchanging", "Nothing"):
+for name in ("ByPairs", "ByAtoms", "Nothing"):
     pickle.dump(getattr(objects, name)(), open(name + ".pickle", "wb"))
 pickle.dump(InMain(), open("InMain.pickle", "wb"))
 """
@@ -118,7 +114,6 @@ def test_lennard_jones_object_equals_lj_cut(folder, name, ranks):
         ("ByPairs", "0", ["ByPairs.pickle is not an efgmd model file", "EFGMD_ALLOW_PICKLE=1"]),
         ("InMain", "1", ["cannot be unpickled", "must be importable, not defined in __main__", "PYTHONPATH"]),
         ("Nothing", "1", ["holds a Nothing, not an ML-IAP unified object"]),
-        ("Exchanging", "1", ["on rank 0 at step 0", "message passing", "use a strictly local model"]),
     ],
 )
 def test_object_is_refused(folder, name, allowed, parts, ranks):
