@@ -1,5 +1,6 @@
 #include "python_runtime.h"
 
+#include <algorithm>
 #include <atom.h>
 #include <climits>
 #include <comm.h>
@@ -185,8 +186,8 @@ std::vector<int> match_elements(LAMMPS *lmp, const std::string &style, const std
   bool any = false;
   for (int k = 0; k < count; k++) {
     if (strcmp(names[k], "NULL") == 0) continue;
-    for (std::size_t e = 0; e < elements.size(); e++)
-      if (elements[e] == names[k]) index[k + 1] = static_cast<int>(e);
+    auto found = std::find(elements.begin(), elements.end(), names[k]);
+    if (found != elements.end()) index[k + 1] = static_cast<int>(found - elements.begin());
     if (index[k + 1] < 0)
       lmp->error->all(FLERR, "{}: {} does not know element {} of atom type {}; it knows{}", style, path, names[k],
                       k + 1, known);

