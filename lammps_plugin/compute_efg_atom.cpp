@@ -30,7 +30,7 @@ ComputeEFGAtom::ComputeEFGAtom(LAMMPS *lmp, int narg, char **arg) : Compute(lmp,
   if (strcmp(update->unit_style, "metal") != 0 && strcmp(update->unit_style, "real") != 0)
     error->all(FLERR, "{}: units {} are not supported, use metal or real (lengths in angstrom)", STYLE,
                update->unit_style);
-  std::string dtype = efgmd::take_dtype(lmp, STYLE, narg, arg);
+  efgmd::ModelOptions options = efgmd::take_options(lmp, STYLE, narg, arg);
   if (narg < 5)
     error->all(FLERR, "Illegal compute efg/atom command, expected: compute ID GROUP efg/atom MODEL followed by one "
                       "element name per atom type");
@@ -39,7 +39,7 @@ ComputeEFGAtom::ComputeEFGAtom(LAMMPS *lmp, int narg, char **arg) : Compute(lmp,
   size_peratom_cols = 6;
   dynamic_group_allow = 1;
 
-  model = efgmd::open_model(lmp, STYLE, "efg", arg[3], dtype);
+  model = efgmd::open_model(lmp, STYLE, "efg", arg[3], options);
   element = efgmd::match_elements(lmp, STYLE, arg[3], model->elements, narg - 4, arg + 4);
   search = std::make_unique<efgmd::NeighbourSearch>(model->cutoff);
 }

@@ -60,9 +60,10 @@ void PairMLIAPPython::settings(int narg, char **arg)
   if (narg == 0 || strcmp(arg[0], "unified") != 0)
     error->all(FLERR, "Pair style mliap from efgmd runs Python models: pair_style mliap unified MODEL 0; LAMMPS' own "
                       "pair style is available as mliap/builtin, with the same arguments");
-  std::string dtype = efgmd::take_dtype(lmp, STYLE, narg, arg);
+  efgmd::ModelOptions options = efgmd::take_options(lmp, STYLE, narg, arg);
   if (narg < 2 || narg > 3)
-    error->all(FLERR, "Illegal pair_style command, expected: pair_style mliap unified MODEL 0 [dtype float32|float64]");
+    error->all(FLERR, "Illegal pair_style command, expected: pair_style mliap unified MODEL 0 [dtype float32|float64] "
+                      "[device cpu|cuda]");
   if (narg == 3 && strcmp(arg[2], "0") != 0)
     error->all(FLERR, "{}: ghost neighbour lists are not available, write 0 after {} instead of {}", STYLE, arg[1],
                arg[2]);
@@ -76,7 +77,8 @@ void PairMLIAPPython::settings(int narg, char **arg)
 
   path = arg[1];
   model.reset();
-  model = efgmd::open_model(lmp, STYLE, "energy", path, dtype);
+  model = efgmd::open_model(lmp, STYLE, "energy", path, options);
+  listed = false;
   comm_forward = comm_reverse = model->third_party ? efgmd::GhostExchange::WIDTH : 0;
 
   // The same style given again keeps this object: the elements of the model before must not stay in force.
@@ -129,6 +131,12 @@ void PairMLIAPPython::compute(int eflag, int vflag)
   ev_init(eflag, vflag);
 
   efgmd::Failure failure;
+  if (model->on_device) {
+    failure = evaluate_on_device();
+    efgmd::raise_together(lmp, STYLE, failure, true);
+    add_from_device();
+    return;
+  }
   failure.message = pack();
   if (model->third_party) {
     number_rows();
@@ -219,14 +227,20 @@ std::string PairMLIAPPython::pack()
 
 /* ---------------------------------------------------------------------- */
 
+std::string PairMLIAPPython::not_finite(int i) const
+{
+  return "energy or force of atom " + std::to_string(atom->tag[i]) +
+         " is not a finite number: atoms too close, or far from what the model was trained on";
+}
+
+/* ---------------------------------------------------------------------- */
+
 std::string PairMLIAPPython::check_finite(double total) const
 {
   for (std::size_t k = 0; k < pairs.ncentres(); k++) {
     double sum = 0.0;
     for (auto p = 3 * pairs.first[k]; p < 3 * pairs.first[k + 1]; p++) sum += pair_forces[p];
-    if (!std::isfinite(energies[k]) || !std::isfinite(sum))
-      return "energy or force of atom " + std::to_string(atom->tag[pairs.centre[k]]) +
-             " is not a finite number: atoms too close, or far from what the model was trained on";
+    if (!std::isfinite(energies[k]) || !std::isfinite(sum)) return not_finite(pairs.centre[k]);
   }
   if (!std::isfinite(total)) return "the total energy is not a finite number";
   return "";

@@ -1,4 +1,5 @@
-// pair_style mliap unified MODEL [0] [dtype float32|float64]: energies and forces from a model in Python.
+// pair_style mliap unified MODEL [0] [dtype float32|float64] [device cpu|cuda]: energies and forces from a model in
+// Python.
 
 #ifndef LMP_PAIR_MLIAP_PYTHON_H
 #define LMP_PAIR_MLIAP_PYTHON_H
@@ -50,8 +51,16 @@ class PairMLIAPPython : public Pair {
 
   void allocate();
   std::string pack();
+  // Models on a device (pair_mliap_device.cpp).
+  efgmd::DeviceResult on_device;
+  bool listed = false;    // whether the model has a list of pairs
+  efgmd::Failure pack_list();
+  efgmd::Failure evaluate_on_device();
+  void add_from_device();
+
   efgmd::Failure evaluate(int eflag, int vflag, double &total);
   void number_rows();
+  std::string not_finite(int) const;
   std::string check_finite(double total) const;
   void scatter(double total);
   void tally_virial(int, int, const double *, const double *);

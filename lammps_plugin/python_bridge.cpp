@@ -9,6 +9,7 @@
 namespace py = pybind11;
 using efgmd::AtomRows;
 using efgmd::CentredPairs;
+using efgmd::DeviceResult;
 using efgmd::Failure;
 using efgmd::MliapExtras;
 using efgmd::ModelRequest;
@@ -83,10 +84,13 @@ class BridgedModel : public PythonModel {
   explicit BridgedModel(const ModelRequest &request)
   {
     auto open = py::module_::import("efgmd.coupling.loader").attr("open_model");
-    object = open(request.path, request.kind, request.dtype, request.threads, request.mpi_library);
+    object = open(request.path, request.kind, request.options.dtype, request.options.device, request.threads,
+                  request.local_rank, request.mpi_library);
     elements = object.attr("elements").cast<std::vector<std::string>>();
     cutoff = object.attr("cutoff").cast<double>();
+    sha256 = object.attr("sha256").cast<std::string>();
     third_party = py::hasattr(object, "evaluate_mliap");
+    on_device = py::hasattr(object, "take_list");
   }
 
   ~BridgedModel() override
@@ -115,6 +119,28 @@ class BridgedModel : public PythonModel {
         total = result[2].cast<double>();
       else
         for (double energy : energies) total += energy;
+    });
+  }
+
+  Failure take_list(const CentredPairs &pairs, const std::vector<int> &elements) override
+  {
+    return guarded([&] {
+      object.attr("take_list")(view(elements.data(), {static_cast<py::ssize_t>(elements.size())}),
+                               view(pairs.centre.data(), {ncentres(pairs)}),
+                               view(pairs.first.data(), {ncentres(pairs) + 1}),
+                               view(pairs.neighbour.data(), {npairs(pairs)}));
+    });
+  }
+
+  Failure evaluate(const double *positions, int natoms, bool shared, bool centroid, DeviceResult &result) override
+  {
+    return guarded([&] {
+      py::tuple told = object.attr("evaluate")(view(positions, {natoms, 3}), shared, centroid);
+      copy(told[0], result.energies, py::len(told[0]), "the energies");
+      copy(told[1], result.forces, 3 * natoms, "the forces");
+      copy(told[2], result.virial, 6, "the virial");
+      copy(told[3], result.shared, shared ? 6 * natoms : 0, "the virials of atoms");
+      copy(told[4], result.centroid, centroid ? 9 * natoms : 0, "the centroid virials");
     });
   }
 

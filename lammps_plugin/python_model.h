@@ -19,12 +19,19 @@ struct Failure {
   explicit operator bool() const { return !message.empty(); }
 };
 
+// How a model is to be evaluated.
+struct ModelOptions {
+  std::string dtype = "float32";    // or "float64"
+  std::string device = "cpu";       // or "cuda"
+};
+
 struct ModelRequest {
-  std::string kind;           // "energy" or "efg"
-  std::string path;           // model file
-  std::string dtype;          // "float32" or "float64"
+  std::string kind;    // "energy" or "efg"
+  std::string path;    // model file
+  ModelOptions options;
   std::string mpi_library;    // what liblammps' MPI says it is
   int threads = 1;            // for this rank, as LAMMPS counts them
+  int local_rank = 0;         // among the ranks of this machine
 };
 
 // Rows of numbers of owned and ghost atoms, carried between ranks; see ghost_exchange.h. Each call is collective and
@@ -50,18 +57,34 @@ struct MliapExtras {
   AtomRows *exchange = nullptr;
 };
 
+// Results of an energy model that lives on a device: per centre, and per owned and ghost atom.
+struct DeviceResult {
+  std::vector<double> energies;    // of centres, eV
+  std::vector<double> forces;      // of all atoms, three each, eV/angstrom
+  std::vector<double> virial;      // xx yy zz xy xz yz, eV
+  std::vector<double> shared;      // of all atoms, six each, each pair's half at either end, eV; if asked for
+  std::vector<double> centroid;    // of all atoms, nine each, all of it at the neighbour, eV; if asked for
+};
+
 // No method throws: exceptions do not cross the border between Python and LAMMPS.
 class PythonModel {
  public:
   virtual ~PythonModel() = default;
   std::vector<std::string> elements;
   double cutoff = 0.0;         // angstrom
+  std::string sha256;          // of the model file
+  bool on_device = false;      // an energy model that keeps the pair list and is given positions
   bool third_party = false;    // an ML-IAP object: it sees MliapExtras, and may exchange rows of ghost atoms
 
   // Energy in eV, one per centre, and dE/d(vector) in eV/angstrom, three per pair; total is their sum (third-party
   // objects may set it on their own).
   virtual Failure energies(const CentredPairs &pairs, const MliapExtras &extras, std::vector<double> &energies,
                            std::vector<double> &pair_forces, double &total) = 0;
+
+  // For models on a device: a new list of pairs, with those of the skin (no vectors), and the elements of all atoms;
+  // then, as often as wanted, energies and forces at positions of all atoms, three each, angstrom.
+  virtual Failure take_list(const CentredPairs &pairs, const std::vector<int> &elements) = 0;
+  virtual Failure evaluate(const double *positions, int natoms, bool shared, bool centroid, DeviceResult &result) = 0;
 
   // Electric field gradient, xx yy zz xy xz yz for each centre, atomic units.
   virtual Failure efg(const CentredPairs &pairs, std::vector<double> &tensors) = 0;

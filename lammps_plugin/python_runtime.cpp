@@ -127,6 +127,16 @@ std::string mpi_library()
   return std::string(text, length);
 }
 
+int local_rank(MPI_Comm world)
+{
+  MPI_Comm machine;
+  int rank = 0;
+  MPI_Comm_split_type(world, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &machine);
+  MPI_Comm_rank(machine, &rank);
+  MPI_Comm_free(&machine);
+  return rank;
+}
+
 void broadcast(std::string &text, int root, MPI_Comm world)
 {
   int length = static_cast<int>(text.size());
@@ -156,20 +166,24 @@ void raise_together(LAMMPS *lmp, const std::string &style, const Failure &failur
 }
 
 std::unique_ptr<PythonModel> open_model(LAMMPS *lmp, const std::string &style, const std::string &kind,
-                                        const std::string &path, const std::string &dtype)
+                                        const std::string &path, const ModelOptions &options)
 {
   ModelRequest request;
   request.kind = kind;
   request.path = path;
-  request.dtype = dtype;
+  request.options = options;
   request.mpi_library = mpi_library();
   request.threads = lmp->comm->nthreads;
+  request.local_rank = local_rank(lmp->world);
 
   OpenModel *open = nullptr;
   std::unique_ptr<PythonModel> model;
   Failure failure = load_bridge(open);
   if (!failure) model.reset(open(request, failure));
   raise_together(lmp, style, failure, false);
+  if (lmp->comm->me == 0)
+    utils::logmesg(lmp, "{}: {}, sha256 {}, {} on {}\n", style, path, model->sha256,
+                   model->third_party ? "third-party object" : options.dtype, options.device);
   return model;
 }
 
@@ -197,14 +211,23 @@ std::vector<int> match_elements(LAMMPS *lmp, const std::string &style, const std
   return index;
 }
 
-std::string take_dtype(LAMMPS *lmp, const std::string &style, int &narg, char **arg)
+ModelOptions take_options(LAMMPS *lmp, const std::string &style, int &narg, char **arg)
 {
-  if (narg < 2 || strcmp(arg[narg - 2], "dtype") != 0) return "float32";
-  std::string dtype = arg[narg - 1];
-  if (dtype != "float32" && dtype != "float64")
-    lmp->error->all(FLERR, "{}: dtype must be float32 or float64, not {}", style, dtype);
-  narg -= 2;
-  return dtype;
+  ModelOptions options;
+  for (; narg >= 2; narg -= 2) {
+    const std::string key = arg[narg - 2], value = arg[narg - 1];
+    if (key == "dtype") {
+      if (value != "float32" && value != "float64")
+        lmp->error->all(FLERR, "{}: dtype must be float32 or float64, not {}", style, value);
+      options.dtype = value;
+    } else if (key == "device") {
+      if (value != "cpu" && value != "cuda")
+        lmp->error->all(FLERR, "{}: device must be cpu or cuda, not {}", style, value);
+      options.device = value;
+    } else
+      break;
+  }
+  return options;
 }
 
 }    // namespace efgmd

@@ -17,7 +17,7 @@ namespace efgmd {
 
 // Opens a model on every rank. Any failure ends the run on all ranks with one message that begins with `style`.
 std::unique_ptr<PythonModel> open_model(LAMMPS_NS::LAMMPS *lmp, const std::string &style, const std::string &kind,
-                                        const std::string &path, const std::string &dtype);
+                                        const std::string &path, const ModelOptions &options);
 
 // Collective: if any rank failed, ends the run on all ranks with the message of the lowest failing one.
 // With `running`, the message names the rank and the step.
@@ -27,8 +27,8 @@ void raise_together(LAMMPS_NS::LAMMPS *lmp, const std::string &style, const Fail
 std::vector<int> match_elements(LAMMPS_NS::LAMMPS *lmp, const std::string &style, const std::string &path,
                                 const std::vector<std::string> &elements, int count, char **names);
 
-// Value of a trailing `dtype float32|float64` in the arguments, which are shortened by it; "float32" without.
-std::string take_dtype(LAMMPS_NS::LAMMPS *lmp, const std::string &style, int &narg, char **arg);
+// Trailing `dtype float32|float64` and `device cpu|cuda` in the arguments, which are shortened by them.
+ModelOptions take_options(LAMMPS_NS::LAMMPS *lmp, const std::string &style, int &narg, char **arg);
 
 }    // namespace efgmd
 

@@ -136,7 +136,7 @@ class Raising(Failing):
 class NotANumber(Failing):
     def fail(self, data): data.eatoms[:] = float("nan")
 class WrongShape(Failing):
-    def fail(self, data): data.pair_forces = data.pair_forces[:-1]
+    def fail(self, data): data.update_pair_forces(data.rij[:-1])
 '''
 
 
@@ -146,7 +146,7 @@ class WrongShape(Failing):
     [
         ("Raising", ["RuntimeError: no such luck"]),
         ("NotANumber", ["energy or force of atom", "is not a finite number"]),
-        ("WrongShape", ["the model returned", "for the pair forces"]),
+        ("WrongShape", ["update_pair_forces was given", "numbers where", "are needed"]),
     ],
 )
 def test_failure_on_one_rank_ends_the_job(prepared, behaviour, parts, ranks):

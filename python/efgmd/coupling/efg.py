@@ -26,5 +26,5 @@ class NativeEFG(NativeModel):
         tensors = np.empty((len(species), 6))
         with torch.no_grad():
             for centres, _, neighbourhoods in self.portions(species, first, neighbour_species, vectors):
-                tensors[centres] = model(neighbourhoods)[:, ROWS, COLUMNS].double().numpy()
+                tensors[centres] = model(neighbourhoods)[:, ROWS, COLUMNS].double().cpu().numpy()
         return tensors

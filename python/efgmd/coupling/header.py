@@ -1,5 +1,6 @@
 """Reads what a model file says about itself without torch, so that a wrong file is refused at once."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,12 @@ def read_header(path: str | Path) -> dict[str, Any] | None:
             f"{path} is a safetensors file but not an efgmd model: give a file written by `efgmd train`"
         )
     return metadata
+
+
+def file_hash(path: str | Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _promised(header: dict[str, Any]) -> int:

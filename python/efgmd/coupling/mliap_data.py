@@ -89,7 +89,7 @@ class MliapData:
 
     @eatoms.setter
     def eatoms(self, values: Any) -> None:
-        self._eatoms[:] = as_numbers(values).reshape(-1)
+        self._eatoms[:] = self._of_size("eatoms", values, self.nlocal)
 
     @property
     def pair_forces(self) -> Floats:
@@ -98,14 +98,14 @@ class MliapData:
 
     def update_pair_energy(self, eij: Any) -> None:
         """Add half of each pair's energy ``(P,)`` to its centre, eV."""
-        weights = 0.5 * as_numbers(eij).reshape(-1).astype(float)
+        weights = 0.5 * self._of_size("update_pair_energy", eij, self.npairs)
         self._eatoms += np.bincount(self.pair_i, weights=weights, minlength=self.nlocal)
         self.energy = float(self._eatoms.sum())
 
     def update_pair_forces(self, fij: Any) -> None:
         """Add ``fij`` ``(P, 3)``, eV/angstrom, to the force of each pair's centre and take it from the neighbour's."""
-        forces = as_numbers(fij).reshape(self.npairs, 3)
-        self._pair_forces = forces.astype(float) if self._pair_forces is None else self._pair_forces + forces
+        forces = self._of_size("update_pair_forces", fij, 3 * self.npairs).reshape(-1, 3)
+        self._pair_forces = forces if self._pair_forces is None else self._pair_forces + forces
 
     # The Kokkos form has two names for this, one for each side of the bus.
     update_pair_forces_gpu = update_pair_forces
@@ -159,6 +159,14 @@ class MliapData:
     def close(self) -> None:
         """End the step: a model that kept the object can exchange nothing more."""
         self._exchange = None
+
+    @staticmethod
+    def _of_size(name: str, values: Any, size: int) -> Floats:
+        """The values as a flat float64 array of their own."""
+        numbers = as_numbers(values).reshape(-1).astype(float)
+        if len(numbers) != size:
+            raise CouplingError(f"{name} was given {len(numbers)} numbers where {size} are needed")
+        return numbers
 
     def _move(self, name: str, copy_from: Any, copy_to: Any, vec_len: int, rows_needed: int) -> None:
         if self._exchange is None:

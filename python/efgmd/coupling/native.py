@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from efgmd.coupling.header import read_header
+from efgmd.coupling.header import file_hash, read_header
 from efgmd.errors import ModelFileError
 
 # The models are strictly local, so centres can be taken in portions: the memory for features stays bounded
@@ -29,9 +29,13 @@ class NativeModel:
         ``"float32"`` or ``"float64"``.
     threads
         Number of threads for torch, in the whole process.
+    device
+        Torch's name of the device that evaluates the model.
 
     Attributes
     ----------
+    sha256 : str
+        Of the file.
     elements : list[str]
         Elements the model knows; species are indices into it.
     cutoff : float
@@ -45,7 +49,7 @@ class NativeModel:
 
     kind: ClassVar[str]
 
-    def __init__(self, path: str, dtype: str, threads: int = 1) -> None:
+    def __init__(self, path: str, dtype: str, threads: int = 1, device: str = "cpu") -> None:
         metadata = read_header(path)
         if metadata is None:
             raise ModelFileError(
@@ -60,7 +64,8 @@ class NativeModel:
             self.cutoff = float(metadata["hyperparameters"]["cutoff"])
         except (KeyError, TypeError, ValueError):
             raise ModelFileError(f"{path} names no elements or no cutoff: the file is damaged") from None
-        self.path, self.dtype, self.threads = path, dtype, threads
+        self.path, self.dtype, self.threads, self.device = path, dtype, threads, device
+        self.sha256 = file_hash(path)
         self._model: Any = None
 
     def model(self) -> Any:
@@ -71,7 +76,7 @@ class NativeModel:
             from efgmd.models.io import load_model
 
             torch.set_num_threads(self.threads)
-            self._model = load_model(self.path, kind=self.kind, dtype=self.dtype)
+            self._model = load_model(self.path, kind=self.kind, dtype=self.dtype, device=self.device)
         return self._model
 
     def portions(
@@ -109,10 +114,10 @@ class NativeModel:
                 slice(begin, end),
                 pairs,
                 Neighbourhoods(
-                    torch.from_numpy(species[begin:end]),
-                    torch.from_numpy(first[begin : end + 1] - first[begin]),
-                    torch.from_numpy(neighbour_species[pairs]),
-                    torch.from_numpy(vectors[pairs]).to(dtype),
+                    torch.from_numpy(species[begin:end]).to(self.device),
+                    torch.from_numpy(first[begin : end + 1] - first[begin]).to(self.device),
+                    torch.from_numpy(neighbour_species[pairs]).to(self.device),
+                    torch.from_numpy(vectors[pairs]).to(self.device, dtype),
                 ),
             )
             begin = end

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from efgmd.coupling.header import file_hash
 from efgmd.coupling.mliap_data import MliapData
 from efgmd.coupling.native import Floats
 from efgmd.errors import ModelFileError
@@ -41,6 +42,7 @@ class ThirdPartyModel:
                 f"{path} is not an efgmd model file: give a .safetensors file of `efgmd train energy`; if it is a "
                 f"pickled ML-IAP object from a source you trust (unpickling executes code), set {PERMISSION}=1"
             )
+        self.sha256 = file_hash(path)
         _offer_base_class()
         with _own_default_dtype():
             self.unified = _unpickle(path)
