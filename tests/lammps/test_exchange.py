@@ -116,6 +116,9 @@ class Torch(by_hand.Base):
     def compute_forces(self, data):
         dtype = getattr(torch, self.dtype)
         parts = torch.arange(1, self.channels + 1, dtype=dtype) / sum(range(1, self.channels + 1))
+        for array in (data.rij, data.pair_i, data.pair_j, data.elems, data.eatoms, data.f):
+            if array.size:
+                assert torch.from_dlpack(array).data_ptr() == array.ctypes.data == torch.as_tensor(array).data_ptr()
         rij = torch.as_tensor(data.rij).to(dtype).requires_grad_(True)
         i, j = torch.as_tensor(data.pair_i).long(), torch.as_tensor(data.pair_j).long()
         w = (1 - (rij**2).sum(1) / 16) ** 3
