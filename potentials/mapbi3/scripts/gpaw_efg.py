@@ -1,9 +1,9 @@
 """Electric field gradients from a converged plane-wave calculation of GPAW 22.8 (which has no EFG of its own).
 
-In the projector augmented-wave method the density near a nucleus is a smooth part on the grid, compensation charges, and
-a one-centre correction (Bloechl, PRB 50, 17953 (1994); Petrilli et al., PRB 57, 14690 (1998) for the EFG). The gradient
-at a nucleus is the sum of the second derivatives of the potential of everything on the grid but the atom's own l = 2
-compensation charge, and a radial integral over the l = 2 part of the correction.
+In the projector augmented-wave method the density near a nucleus is a smooth part on the grid, compensation charges,
+and a one-centre correction (Bloechl, PRB 50, 17953 (1994); Petrilli et al., PRB 57, 14690 (1998) for the EFG). The
+gradient at a nucleus is the sum of the second derivatives of the potential of everything on the grid but the atom's own
+l = 2 compensation charge, and a radial integral over the l = 2 part of the correction.
 """
 
 import numpy as np

@@ -2,8 +2,8 @@
 
 usage: OMP_NUM_THREADS=1 /usr/bin/python3 label_efg.py IN.xyz OUT.xyz [--processes N]
 On Debian 12: apt install --no-install-recommends gpaw gpaw-data python3-ase libopenblas0-serial (its Python need not
-have efgmd). Frames are 12-atom pseudo-cubic cells or 48-atom sqrt2 x sqrt2 x 2 cells. Resumable: each finished frame is a
-file in the folder OUT.frames. A 12-atom frame takes about 40 s on one core, a 48-atom frame five minutes.
+have efgmd). Frames are 12-atom pseudo-cubic cells or 48-atom sqrt2 x sqrt2 x 2 cells. Resumable: each finished frame is
+a file in the folder OUT.frames. A 12-atom frame takes about 40 s on one core, a 48-atom frame five minutes.
 """
 
 import argparse
