@@ -36,7 +36,7 @@ ComputeEFGAtom::ComputeEFGAtom(LAMMPS *lmp, int narg, char **arg) : Compute(lmp,
                       "element name per atom type");
 
   peratom_flag = 1;
-  size_peratom_cols = 6;
+  size_peratom_cols = options.uncertainty ? 7 : 6;
   dynamic_group_allow = 1;
 
   model = efgmd::open_model(lmp, STYLE, "efg", arg[3], options);
@@ -80,7 +80,7 @@ void ComputeEFGAtom::compute_peratom()
   if (atom->nmax > nmax) {
     memory->destroy(efg);
     nmax = atom->nmax;
-    memory->create(efg, nmax, 6, "efg/atom:efg");
+    memory->create(efg, nmax, size_peratom_cols, "efg/atom:efg");
     array_atom = efg;
   }
 
@@ -118,11 +118,11 @@ std::string ComputeEFGAtom::find_pairs()
 
 std::string ComputeEFGAtom::store()
 {
-  for (int i = 0; i < atom->nlocal; i++) std::fill_n(efg[i], 6, 0.0);
+  for (int i = 0; i < atom->nlocal; i++) std::fill_n(efg[i], size_peratom_cols, 0.0);
   for (std::size_t k = 0; k < pairs.ncentres(); k++) {
     const int i = pairs.centre[k];
-    for (int c = 0; c < 6; c++) {
-      efg[i][c] = tensors[6 * k + c];
+    for (int c = 0; c < size_peratom_cols; c++) {
+      efg[i][c] = tensors[size_peratom_cols * k + c];
       if (!std::isfinite(efg[i][c]))
         return "electric field gradient of atom " + std::to_string(atom->tag[i]) + " is not a finite number";
     }
@@ -134,6 +134,6 @@ std::string ComputeEFGAtom::store()
 
 double ComputeEFGAtom::memory_usage()
 {
-  return sizeof(double) * (6.0 * nmax + tensors.capacity()) + pairs.bytes() + search->bytes() +
+  return sizeof(double) * (1.0 * size_peratom_cols * nmax + tensors.capacity()) + pairs.bytes() + search->bytes() +
          sizeof(int) * elements.capacity();
 }

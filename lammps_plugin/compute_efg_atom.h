@@ -1,4 +1,4 @@
-// compute ID GROUP efg/atom MODEL ELEMENTS... [dtype float32|float64] [device cpu|cuda]:
+// compute ID GROUP efg/atom MODEL ELEMENTS... [dtype float32|float64] [device cpu|cuda] [uncertainty yes|no]:
 // electric field gradients from a model in Python.
 
 #ifndef LMP_COMPUTE_EFG_ATOM_H

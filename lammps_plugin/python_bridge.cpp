@@ -84,12 +84,13 @@ class BridgedModel : public PythonModel {
   explicit BridgedModel(const ModelRequest &request)
   {
     auto open = py::module_::import("efgmd.coupling.loader").attr("open_model");
-    object = open(request.path, request.kind, request.options.dtype, request.options.device, request.threads,
-                  request.local_rank, request.mpi_library);
+    object = open(request.path, request.kind, request.options.dtype, request.options.device,
+                  request.options.uncertainty, request.threads, request.local_rank, request.mpi_library);
     elements = object.attr("elements").cast<std::vector<std::string>>();
     cutoff = object.attr("cutoff").cast<double>();
     sha256 = object.attr("sha256").cast<std::string>();
     third_party = py::hasattr(object, "evaluate_mliap");
+    columns = request.options.uncertainty ? 7 : 6;
     on_device = py::hasattr(object, "take_list");
   }
 
@@ -146,11 +147,13 @@ class BridgedModel : public PythonModel {
 
   Failure efg(const CentredPairs &pairs, std::vector<double> &tensors) override
   {
-    return guarded([&] { copy(object.attr("evaluate")(*views(pairs)), tensors, 6 * pairs.ncentres(), "the tensors"); });
+    return guarded(
+        [&] { copy(object.attr("evaluate")(*views(pairs)), tensors, columns * pairs.ncentres(), "the tensors"); });
   }
 
  private:
   py::object object;
+  std::size_t columns = 6;
 
   static py::ssize_t ncentres(const CentredPairs &pairs) { return static_cast<py::ssize_t>(pairs.ncentres()); }
   static py::ssize_t npairs(const CentredPairs &pairs) { return static_cast<py::ssize_t>(pairs.npairs()); }

@@ -23,6 +23,7 @@ struct Failure {
 struct ModelOptions {
   std::string dtype = "float32";    // or "float64"
   std::string device = "cpu";       // or "cuda"
+  bool uncertainty = false;         // of tensors, as a seventh number
 };
 
 struct ModelRequest {
@@ -86,7 +87,8 @@ class PythonModel {
   virtual Failure take_list(const CentredPairs &pairs, const std::vector<int> &elements) = 0;
   virtual Failure evaluate(const double *positions, int natoms, bool shared, bool centroid, DeviceResult &result) = 0;
 
-  // Electric field gradient, xx yy zz xy xz yz for each centre, atomic units.
+  // Electric field gradient, xx yy zz xy xz yz for each centre, atomic units; a seventh number if the options ask for
+  // it.
   virtual Failure efg(const CentredPairs &pairs, std::vector<double> &tensors) = 0;
 };
 

@@ -8,7 +8,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from ase import Atoms
@@ -16,8 +16,9 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from efgmd.frames.neighbours import Batch, batch_of
+from efgmd.models import EFGModel
 from efgmd.models.io import load_model
-from efgmd.training.predictions import predict_efg, predict_energy
+from efgmd.training.predictions import predict_energy
 
 
 class _ModelCalculator(Calculator):
@@ -86,10 +87,14 @@ class EnergyCalculator(_ModelCalculator):
 
 
 class EFGCalculator(_ModelCalculator):
-    """EFG model: ``calc.get_property("efg", atoms)`` and ``calc.results["efg"]``, of shape ``(N, 3, 3)``, a.u."""
+    """EFG model: ``calc.get_property("efg", atoms)`` and ``calc.results["efg"]``, of shape ``(N, 3, 3)``, a.u.
+
+    A committee also gives ``efg_uncertainty``, the expected error of a component, of shape ``(N,)``, a.u.; see
+    `efgmd.models.EFGModel.uncertainty`.
+    """
 
     kind = "efg"
-    implemented_properties = ["efg"]  # noqa: RUF012
+    implemented_properties = ["efg", "efg_uncertainty"]  # noqa: RUF012
 
     def calculate(
         self,
@@ -106,6 +111,10 @@ class EFGCalculator(_ModelCalculator):
         """
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
+        neighbourhoods = self._batch(self.atoms).neighbourhoods
+        model = cast(EFGModel, self.model)
         with torch.no_grad():
-            tensors = predict_efg(self.model, self._batch(self.atoms))
-        self.results = {"efg": tensors.double().cpu().numpy()}
+            members = model.members(neighbourhoods)
+            self.results = {"efg": members.mean(1).double().cpu().numpy()}
+            if model.committee > 1:
+                self.results["efg_uncertainty"] = model.uncertainty(neighbourhoods, members).double().cpu().numpy()

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory):
-    """Folder with small random models energy.safetensors and efg.safetensors of five elements.
+    """Folder with small random models energy, efg and committee (.safetensors, an EFG model too) of five elements.
 
     The EFG model sees further than the energy model, so its neighbours are not those of the pair style.
     """
@@ -28,6 +28,9 @@ def models(tmp_path_factory):
     energy.set_energy_references({element: -1.0 - k for k, element in enumerate(ELEMENTS)})
     save_model(folder / "energy.safetensors", energy)
     save_model(folder / "efg.safetensors", EFGModel(ELEMENTS, cutoff=5.5, outputs=6, **sizes))
+    committee = EFGModel(ELEMENTS, cutoff=5.5, outputs=6, committee=3, **sizes)
+    committee.spread_scales.copy_(torch.tensor([0.5, 2.0, 1.0, 3.0, 0.7]))
+    save_model(folder / "committee.safetensors", committee)
     return folder
 
 

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from e3nn import o3
@@ -59,6 +60,27 @@ def test_equivariance_under_rotation_inversion_and_permutation(dtype, improper):
     assert torch.allclose(energy(moved), e[order], rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
     expected = rotation @ tensors[order] @ rotation.T
     assert (efg(moved) - expected).abs().max() < TOLERANCE[dtype] * tensors.abs().max()
+
+
+def test_a_committee_gives_its_mean_and_a_spread_that_does_not_turn():
+    torch.manual_seed(3)
+    species, positions = cluster(torch.float64, seed=5)
+    nb = neighbourhoods(species, positions)
+    model = EFGModel(ELEMENTS, cutoff=4.5, n_radial=6, lmax=3, channels=5, hidden=8, committee=4).double()
+    model.calibrate(nb)
+    model.spread_scales.copy_(torch.tensor([1.0, 2.0, 3.0]))
+    members = model.members(nb)
+    assert torch.allclose(members.mean(1), model(nb), rtol=0, atol=1e-14)
+    found = model.uncertainty(nb, members)
+    components = members.detach().numpy().std(axis=1, ddof=1)
+    expected = np.sqrt((components**2).mean(axis=(1, 2))) * np.array([1.0, 2.0, 3.0])[species]
+    assert np.allclose(found.detach().numpy(), expected)
+    assert expected.min() > 0.01
+    rotation = o3.matrix_x(torch.tensor(0.7)).double() @ o3.matrix_y(torch.tensor(-1.9)).double()
+    turned = neighbourhoods(species, positions @ torch.linalg.qr(rotation)[0].T)
+    assert torch.allclose(model.uncertainty(turned, model.members(turned)), found, rtol=1e-10)
+    alone = models(torch.float64)[1]
+    assert not alone.uncertainty(nb, alone.members(nb)).any()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

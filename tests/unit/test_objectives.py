@@ -6,7 +6,7 @@ import torch
 from toy_data import ELEMENTS, TINY, write_frames
 
 from efgmd.models import EFGModel, EnergyModel
-from efgmd.training.dataset import collate, efg_scales, load, prepare
+from efgmd.training.dataset import collate, efg_scales, load, prepare, weigh_members
 from efgmd.training.loop import accumulate
 from efgmd.training.objectives import EFGObjective, EnergyObjective, Sums, geometric_score
 from efgmd.training.predictions import predict_energy
@@ -35,6 +35,29 @@ def test_efg_loss_is_the_weighted_mean_over_elements_of_the_relative_squared_err
     assert objective.mean_loss(sums) == pytest.approx(expected)
     assert objective.score(sums) == pytest.approx(relative[0] ** 0.25 * relative[1] ** 0.75)
     assert objective.metrics(sums)["Ar_rmse_per_sigma"] == pytest.approx(relative[1] ** 0.5)
+
+
+def test_members_are_trained_with_weights_of_their_own(path):
+    """Runs share their weight, members differ, and the mean weight is one."""
+    data = load([path], "efg")
+    frames = prepare(data, "efg", ELEMENTS, 4.0, torch.float64)
+    runs = [name.rpartition("-")[0] for name in (atoms.info["tag"] for atoms in data.frames)]
+    weigh_members(frames, runs, 3, seed=5)
+    rows = np.array([frame.labels["member_weights"][0].tolist() for frame in frames])
+    assert rows.mean(axis=0) == pytest.approx(np.ones(3)) and rows.std(axis=0).min() > 0.1
+    for run in set(runs):
+        mine = rows[[k for k, name in enumerate(runs) if name == run]]
+        assert (mine == mine[0]).all() and len(set(mine[0])) == 3
+    torch.manual_seed(0)
+    model = EFGModel(ELEMENTS, committee=3, **TINY).double()
+    sigma = efg_scales(data.frames, ELEMENTS)
+    batch, labels = collate(frames)
+    errors = (model.members(batch.neighbourhoods) - labels["efg"][:, None]).detach().numpy()
+    per_atom = np.repeat(rows, 8, axis=0) * np.mean(errors**2, axis=(2, 3))
+    species = batch.neighbourhoods.species.numpy()
+    expected = np.mean([per_atom[species == k].mean() / sigma[e] ** 2 for k, e in enumerate(ELEMENTS)])
+    objective = EFGObjective(data, ELEMENTS, sigma, {})
+    assert float(objective.loss(model, batch, labels).detach()) == pytest.approx(expected)
 
 
 def test_energy_loss_is_the_sum_of_relative_squared_errors(path):

@@ -164,6 +164,23 @@ def test_a_model_can_start_from_another_of_the_same_or_the_other_kind(tmp_path, 
     assert "new (in " in log
 
 
+def test_a_committee_is_calibrated_on_the_validation_frames(tmp_path, data):
+    other = tmp_path / "other.xyz"
+    write_frames(other, runs=4, per_run=3, seed=9)
+    files = TrainingFiles([data], [], [other], tmp_path / "efg.safetensors")
+    train(settings("efg", epochs=12, model={**TINY, "committee": 4}), files)
+    accuracy = read_metadata(files.output)["training"]["accuracy"]
+    for element in ("Ne", "Ar"):
+        seen, unseen = (accuracy[part]["elements"][element] for part in ("validation", "test"))
+        assert seen["expected_rmse_au"] == pytest.approx(seen["rmse_au"], rel=1e-4)
+        assert 0.3 < unseen["expected_rmse_au"] / unseen["rmse_au"] < 3.0
+        assert unseen["error_within_expected"] < unseen["error_within_twice_expected"]
+    calculator = EFGCalculator(files.output)
+    frame = load([other], "efg").frames[0]
+    spread = calculator.get_property("efg_uncertainty", frame)
+    assert spread.shape == (len(frame),) and (spread > 0).all()
+
+
 def test_calculators_agree_with_the_evaluation(tmp_path, data):
     files = TrainingFiles([data], [], [], tmp_path / "energy.safetensors")
     train(settings("energy", epochs=3), files)

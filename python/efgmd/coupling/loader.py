@@ -16,6 +16,7 @@ def open_model(
     kind: str,
     dtype: str = "float32",
     device: str = "cpu",
+    uncertainty: bool = False,
     threads: int = 1,
     local_rank: int = 0,
     mpi_library: str = "",
@@ -32,6 +33,8 @@ def open_model(
         ``"float32"`` or ``"float64"``.
     device
         ``"cpu"``, or ``"cuda"``: ranks of one machine share its GPUs in turn.
+    uncertainty
+        Whether the expected error of each tensor is wanted.
     threads
         Number of threads for torch.
     local_rank
@@ -61,7 +64,7 @@ def open_model(
         return ThirdPartyModel(path)
     where = torch_device(device, local_rank)
     if kind == "efg":
-        return NativeEFG(path, dtype, threads, where)
+        return NativeEFG(path, dtype, threads, where, uncertainty)
     if device == "cpu":
         return NativeEnergy(path, dtype, threads, where)
     return DeviceEnergy(path, dtype, threads, where)

@@ -40,6 +40,8 @@ class NativeModel:
         Elements the model knows; species are indices into it.
     cutoff : float
         Cutoff radius, angstrom.
+    hyperparameters : dict
+        All that the file says about the shape of the model.
 
     Raises
     ------
@@ -60,8 +62,9 @@ class NativeModel:
                 f"{path} is an {metadata.get('kind')} model where an {self.kind} model is needed: give the other file"
             )
         try:
-            self.elements = [str(element) for element in metadata["hyperparameters"]["elements"]]
-            self.cutoff = float(metadata["hyperparameters"]["cutoff"])
+            self.hyperparameters: dict[str, Any] = dict(metadata["hyperparameters"])
+            self.elements = [str(element) for element in self.hyperparameters["elements"]]
+            self.cutoff = float(self.hyperparameters["cutoff"])
         except (KeyError, TypeError, ValueError):
             raise ModelFileError(f"{path} names no elements or no cutoff: the file is damaged") from None
         self.path, self.dtype, self.threads, self.device = path, dtype, threads, device

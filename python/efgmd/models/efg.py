@@ -24,7 +24,7 @@ def _cartesian_basis() -> torch.Tensor:
 
 
 class TensorHead(nn.Module):
-    """l = 2 read-out of one element: products up to order 4, mixed linearly and gated by invariants.
+    """l = 2 read-outs of one element: products up to order 4, mixed linearly and gated by invariants.
 
     Parameters
     ----------
@@ -34,11 +34,13 @@ class TensorHead(nn.Module):
         Number of gated l = 2 channels.
     hidden
         Width of the gate's hidden layer.
+    committee
+        Number of read-outs that share the features.
     """
 
     feature_scale: torch.Tensor
 
-    def __init__(self, backbone: ElementBackbone, outputs: int, hidden: int):
+    def __init__(self, backbone: ElementBackbone, outputs: int, hidden: int, committee: int):
         super().__init__()
         rows, lmax = backbone.basis.harmonics, backbone.basis.lmax
         second = paths(lmax, lmax, (2,), symmetric=True)
@@ -48,8 +50,9 @@ class TensorHead(nn.Module):
         self.rows = backbone.rows
         self.lm = rows
         features = backbone.channels * (2 + len(self.paths))
-        self.mix = nn.Parameter(torch.randn(features, outputs) / features**0.5)
-        self.gate = mlp([backbone.n_invariants, hidden, outputs])
+        self.committee = committee
+        self.mix = nn.Parameter(torch.randn(features, committee * outputs) / features**0.5)
+        self.gate = mlp([backbone.n_invariants, hidden, committee * outputs])
         self.register_buffer("feature_scale", torch.ones(features))
 
     def _table(self) -> ProductTable:
@@ -68,11 +71,12 @@ class TensorHead(nn.Module):
         self.feature_scale.copy_(1 / (spread + 1e-6))
 
     def forward(self, stack: torch.Tensor, invariants: torch.Tensor) -> torch.Tensor:
-        """Tensor components ``(n, 5)`` in e3nn's l = 2 basis, in units of the element's scale."""
+        """Tensor components ``(n, members, 5)`` in e3nn's l = 2 basis, in units of the element's scale."""
         features = self.features(stack) * self.feature_scale
         features = features * torch.rsqrt(1 + features.square().sum(0, keepdim=True) / _LIMIT**2)
-        channels = torch.matmul(features, self.mix)
-        return (channels * (1 + self.gate(invariants))).sum(2).T / channels.shape[2] ** 0.5
+        channels = torch.matmul(features, self.mix) * (1 + self.gate(invariants))
+        channels = channels.unflatten(2, (self.committee, -1))
+        return (channels.sum(3) / channels.shape[3] ** 0.5).permute(1, 2, 0)
 
 
 class EFGModel(LocalModel):
@@ -88,10 +92,13 @@ class EFGModel(LocalModel):
         Radial functions, highest degree of harmonics (at least 2), channels.
     outputs, hidden
         Gated l = 2 channels and width of the gate's hidden layer.
+    committee
+        Read-outs on the same backbone; their mean is the prediction and their spread tells its error.
     """
 
     kind = "efg"
     scales: torch.Tensor
+    spread_scales: torch.Tensor
 
     def __init__(
         self,
@@ -103,6 +110,7 @@ class EFGModel(LocalModel):
         channels: int = 32,
         outputs: int = 32,
         hidden: int = 64,
+        committee: int = 1,
     ):
         super().__init__(
             elements,
@@ -113,9 +121,13 @@ class EFGModel(LocalModel):
             channels=channels,
             outputs=outputs,
             hidden=hidden,
+            committee=committee,
         )
-        self.heads = nn.ModuleList([TensorHead(network, outputs, hidden) for network in self.backbone.elements()])
+        networks = self.backbone.elements()
+        self.heads = nn.ModuleList([TensorHead(network, outputs, hidden, committee) for network in networks])
+        self.committee = committee
         self.register_buffer("scales", torch.ones(len(self.elements)))
+        self.register_buffer("spread_scales", torch.ones(len(self.elements)))
         self.basis_change = _cartesian_basis()
 
     def set_scales(self, scales: dict[str, float]) -> None:
@@ -141,9 +153,30 @@ class EFGModel(LocalModel):
                     cast(TensorHead, head).calibrate(network(block).stack)
 
     def forward(self, nb: Neighbourhoods) -> torch.Tensor:
-        """EFG tensors ``(N, 3, 3)``, a.u., symmetric and traceless."""
+        """EFG tensors ``(N, 3, 3)``, a.u., symmetric and traceless: the mean of the committee."""
+        return self.members(nb).mean(1)
+
+    def uncertainty(self, nb: Neighbourhoods, members: torch.Tensor) -> torch.Tensor:
+        """Expected error ``(N,)`` of a tensor component, a.u.: the spread of the committee, calibrated by element.
+
+        The square is the mean over the nine components of the variance between members. Calibration makes its
+        average over held-out data the mean square error there; it is 0 for a committee of one.
+
+        Parameters
+        ----------
+        nb
+            The neighbourhoods.
+        members
+            What :meth:`members` gave for them.
+        """
+        if members.shape[1] < 2:
+            return members.new_zeros(len(members))
+        return members.var(dim=1).mean(dim=(1, 2)).sqrt() * self.spread_scales[nb.species]
+
+    def members(self, nb: Neighbourhoods) -> torch.Tensor:
+        """EFG tensors of each read-out, ``(N, committee, 3, 3)``, a.u., symmetric and traceless."""
         if not len(nb.species):
-            return nb.vectors.new_zeros(0, 3, 3)
+            return nb.vectors.new_zeros(0, self.committee, 3, 3)
 
         networks = self.backbone.elements()
 
@@ -151,4 +184,4 @@ class EFGModel(LocalModel):
             stack, invariants = networks[s](block)
             return self.heads[s](stack, invariants) * self.scales[s]
 
-        return torch.einsum("nk,kij->nij", self.per_centre(nb, head), self.basis_change.to(nb.vectors))
+        return torch.einsum("nck,kij->ncij", self.per_centre(nb, head), self.basis_change.to(nb.vectors))

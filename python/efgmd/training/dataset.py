@@ -238,7 +238,8 @@ class Prepared:
     ----------
     labels
         For an energy model ``energy`` (1,) after subtraction of the references, ``forces`` (N, 3), ``stress``
-        (1, 3, 3) and ``has_stress`` (1,); for an EFG model ``efg`` (N, 3, 3).
+        (1, 3, 3) and ``has_stress`` (1,); for an EFG model ``efg`` (N, 3, 3) and ``member_weights``, (N, committee) or
+        (N, 1).
     """
 
     pairs: PairList
@@ -272,7 +273,8 @@ def prepare(
         pairs = neighbourhoods(atoms, cutoff, elements, dtype, origin)
         cell_volume = volume(atoms)
         if kind == "efg":
-            labels = {"efg": torch.from_numpy(atoms.arrays["efg"]).to(dtype)}
+            tensors = torch.from_numpy(atoms.arrays["efg"]).to(dtype)
+            labels = {"efg": tensors, "member_weights": tensors.new_ones(len(atoms), 1)}
         else:
             results = atoms.calc.results
             has_stress = "stress" in results and cell_volume > 0
@@ -285,6 +287,32 @@ def prepare(
             }
         prepared.append(Prepared(pairs, cell_volume, labels))
     return prepared
+
+
+def weigh_members(frames: Sequence[Prepared], runs: Sequence[str], committee: int, seed: int) -> None:
+    """Give each member of a committee weights of its own for the runs that the frames come from.
+
+    This is the Bayesian bootstrap (Rubin, Ann. Stat. 9, 130 (1981)): exponentially distributed weights, of mean 1 over
+    the frames. Frames of one run are correlated, so they share their weight.
+
+    Parameters
+    ----------
+    frames
+        Frames of an EFG model; their label ``member_weights`` becomes ``(N, committee)``.
+    runs
+        Name of the run of each frame.
+    committee
+        Number of members.
+    seed
+        Of the weights.
+    """
+    names = sorted(set(runs))
+    weights = np.random.default_rng((seed, 17)).exponential(size=(len(names), committee))
+    rows = weights[[names.index(run) for run in runs]]
+    rows /= rows.mean(axis=0)
+    for frame, row in zip(frames, rows, strict=True):
+        labels = frame.labels["efg"]
+        frame.labels["member_weights"] = torch.from_numpy(row).to(labels).expand(len(labels), -1)
 
 
 def collate(frames: Sequence[Prepared]) -> tuple[Batch, dict[str, Tensor]]:

@@ -12,7 +12,7 @@ from torch import nn
 from efgmd.frames.neighbours import batch_of
 from efgmd.training.dataset import LabelledFrames
 from efgmd.training.objectives import EV_PER_A3_IN_GPA
-from efgmd.training.predictions import predict_efg, predict_energy
+from efgmd.training.predictions import predict_energy
 
 FloatArray = NDArray[np.float64]
 
@@ -88,7 +88,8 @@ def evaluate(model: Any, data: LabelledFrames) -> Evaluation:
     -------
     For an energy model the errors of energy (meV/atom), forces (meV/angstrom, also by element) and stress (GPa);
     for an EFG model those of each element's tensor components: RMSE and MAE (a.u.), sigma (root mean square of the
-    reference components, a.u.), RMSE/sigma, R^2.
+    reference components, a.u.), RMSE/sigma, R^2; for a committee also the error it expects (root mean square, a.u.) and
+    the shares of tensors whose error, the root mean square over the components, is within once and twice of it.
 
     Raises
     ------
@@ -145,28 +146,62 @@ def _compare_energy(model: Any, data: LabelledFrames) -> tuple[dict[str, Any], l
     return numbers, comparisons
 
 
-def _compare_efg(model: Any, data: LabelledFrames) -> tuple[dict[str, Any], list[Comparison]]:
-    pairs: dict[str, list[tuple[Any, Any]]] = {element: [] for element in model.elements}
+def _efg_predictions(model: Any, data: LabelledFrames) -> dict[str, list[FloatArray]]:
+    """Reference and predicted tensors, each ``(n, 3, 3)``, and expected errors ``(n,)``, by element that occurs."""
+    symbols, reference, predicted, expected = [], [], [], []
     for atoms, origin in zip(data.frames, data.origins, strict=True):
         batch = batch_of(atoms, model.cutoff, model.elements, model.dtype, origin).to(_device(model))
         with torch.no_grad():
-            predicted = _numpy(predict_efg(model, batch))
-        symbols = np.array(atoms.get_chemical_symbols())
-        for element in set(symbols.tolist()):
-            chosen = symbols == element
-            pairs[element].append((atoms.arrays["efg"][chosen], predicted[chosen]))
-    comparisons = [_comparison(element, "a.u.", found) for element, found in pairs.items() if found]
-    elements = {}
-    for item in comparisons:
+            members = model.members(batch.neighbourhoods)
+            expected.append(_numpy(model.uncertainty(batch.neighbourhoods, members)))
+        predicted.append(_numpy(members.mean(1)))
+        reference.append(atoms.arrays["efg"])
+        symbols += atoms.get_chemical_symbols()
+    columns = [np.concatenate(part) for part in (reference, predicted, expected)]
+    by_element = {element: np.array(symbols) == element for element in model.elements}
+    return {element: [part[chosen] for part in columns] for element, chosen in by_element.items() if chosen.any()}
+
+
+def calibrate_spread(model: Any, data: LabelledFrames) -> None:
+    """Scale the spread of a committee to the errors on frames that it was not trained on.
+
+    Afterwards the mean square of each element's expected errors is that of its actual errors on these frames.
+
+    Parameters
+    ----------
+    model
+        EFG model of at least two members.
+    data
+        Held-out frames.
+    """
+    with torch.no_grad():
+        for element, (reference, predicted, expected) in _efg_predictions(model, data).items():
+            spread = np.mean(expected**2)
+            if spread > 0:
+                model.spread_scales[model.elements.index(element)] *= float(
+                    np.sqrt(np.mean((predicted - reference) ** 2) / spread)
+                )
+
+
+def _compare_efg(model: Any, data: LabelledFrames) -> tuple[dict[str, Any], list[Comparison]]:
+    elements, comparisons = {}, []
+    for element, (reference, predicted, expected) in _efg_predictions(model, data).items():
+        item = _comparison(element, "a.u.", [(reference, predicted)])
+        comparisons.append(item)
         sigma = float(np.sqrt(np.mean(item.reference**2)))
-        elements[item.name] = {
-            "tensors": item.reference.size // 9,
+        elements[element] = {
+            "tensors": len(reference),
             "rmse_au": item.rmse,
             "mae_au": item.mae,
             "sigma_au": sigma,
             "rmse_per_sigma": item.rmse / sigma if sigma > 0 else None,
             "r2": item.r2,
         }
+        if expected.any():
+            errors = np.sqrt(np.mean((predicted - reference) ** 2, axis=(1, 2)))
+            elements[element]["expected_rmse_au"] = float(np.sqrt(np.mean(expected**2)))
+            elements[element]["error_within_expected"] = float(np.mean(errors < expected))
+            elements[element]["error_within_twice_expected"] = float(np.mean(errors < 2 * expected))
     return {"elements": elements}, comparisons
 
 
@@ -190,11 +225,12 @@ def table(evaluation: Evaluation, title: str) -> Any:
     numbers = evaluation.numbers
     result = Table(title=f"{title}: {numbers['frames']} frames, {numbers['atoms']} atoms", title_justify="left")
     if evaluation.kind == "efg":
-        for heading in ("element", "tensors", "RMSE (a.u.)", "sigma (a.u.)", "RMSE/sigma", "R2"):
+        for heading in ("element", "tensors", "RMSE (a.u.)", "expected", "sigma (a.u.)", "RMSE/sigma", "R2"):
             result.add_column(heading, justify="right")
         for element, row in numbers["elements"].items():
+            rmse, expected, sigma = (_shown(row.get(f"{key}_au"), ".5f") for key in ("rmse", "expected_rmse", "sigma"))
             ratio, r2 = (_shown(row[key], ".4f") for key in ("rmse_per_sigma", "r2"))
-            result.add_row(element, str(row["tensors"]), f"{row['rmse_au']:.5f}", f"{row['sigma_au']:.5f}", ratio, r2)
+            result.add_row(element, str(row["tensors"]), rmse, expected, sigma, ratio, r2)
         return result
     for heading in ("quantity", "RMSE", "MAE", "unit"):
         result.add_column(heading, justify="right")

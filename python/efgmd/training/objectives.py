@@ -1,12 +1,14 @@
 """What training minimises, and the errors by which a model is judged on the way."""
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from efgmd.frames.neighbours import Batch
+from efgmd.models import EFGModel
 from efgmd.training.dataset import LabelledFrames, Prepared, composition
 from efgmd.training.predictions import predict_efg, predict_energy
 
@@ -117,7 +119,8 @@ def _voigt(stress: Tensor) -> Tensor:
 class EFGObjective:
     """Mean square of the tensors' errors in units of each element's sigma, averaged over the elements.
 
-    Every element counts alike, however many atoms it has: the loss is the weighted mean of (RMSE/sigma)^2.
+    Every element counts alike, however many atoms it has: the loss is the weighted mean of (RMSE/sigma)^2. Members of a
+    committee are trained each on its own errors, with weights of its own for the frames; they are judged by their mean.
 
     Parameters
     ----------
@@ -147,19 +150,18 @@ class EFGObjective:
         per_atom = self.weights / self.sigma**2 * counts.sum() / np.maximum(counts, 1)
         self._per_atom = torch.tensor(per_atom)
 
-    def _squares(self, model: nn.Module, batch: Batch, labels: Labels) -> Tensor:
-        return (predict_efg(model, batch) - labels["efg"]).square().mean(dim=(1, 2))
-
     def loss(self, model: nn.Module, batch: Batch, labels: Labels) -> Tensor:
         """Loss of a batch, differentiable with respect to the model's parameters."""
-        squares = self._squares(model, batch, labels)
+        members = cast(EFGModel, model).members(batch.neighbourhoods)
+        squares = (members - labels["efg"][:, None]).square().mean(dim=(2, 3))
         self._per_atom = self._per_atom.to(squares)
-        return (self._per_atom[batch.neighbourhoods.species] * squares).mean()
+        per_atom = self._per_atom[batch.neighbourhoods.species]
+        return (per_atom[:, None] * labels["member_weights"] * squares).mean()
 
     def accumulate(self, sums: Sums, model: nn.Module, batch: Batch, labels: Labels) -> None:
         """Add a batch's squared errors to ``sums``."""
         with torch.no_grad():
-            squares = self._squares(model, batch, labels)
+            squares = (predict_efg(model, batch) - labels["efg"]).square().mean(dim=(1, 2))
         for k, element in enumerate(self.elements):
             sums.add(element, squares[batch.neighbourhoods.species == k])
 

@@ -31,6 +31,7 @@ from efgmd.training.dataset import (
     refuse_overlap,
     run_names,
     split_runs,
+    weigh_members,
 )
 from efgmd.training.journal import Journal
 from efgmd.training.loop import Outcome, Trainer
@@ -118,6 +119,8 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
         prepare(part, config.kind, model.elements, model.cutoff, model.dtype, references)
         for part in (training, validation)
     )
+    if config.kind == "efg" and model.committee > 1:
+        weigh_members(frames, run_names(training, config.split_by), model.committee, config.seed)
     objective = _objective(config, training, frames, model.elements, sigma)
     fingerprint = {
         "settings": config.fingerprint() | {"model": model.hyperparameters()},
@@ -143,6 +146,8 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
         journal.log(f"ended: {outcome.reason}; best epoch {outcome.best_epoch}; {outcome.seconds:.1f} s")
         if config.kind == "energy":
             model.references.copy_(torch.from_numpy(references))
+        if config.kind == "efg" and model.committee > 1:
+            evaluation.calibrate_spread(model, validation)
         accuracy = {}
         for name, part in (("validation", validation), ("test", test)):
             if part is not None:

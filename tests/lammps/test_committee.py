@@ -1,0 +1,49 @@
+"""`compute efg/atom ... uncertainty yes`: the seventh column against the ASE calculator, and models that have none."""
+
+import numpy as np
+import pytest
+from lammps_cases import (
+    ELEMENT_LIST,
+    efg_columns,
+    header,
+    perovskite,
+    read_dump,
+    run_lmp,
+    succeed,
+    write_data,
+)
+
+COMPUTE = f"compute sure all efg/atom committee.safetensors {ELEMENT_LIST} dtype float64 uncertainty yes"
+
+
+@pytest.mark.parametrize("ranks", [1, 4])
+def test_seventh_column_is_the_calibrated_spread(workdir, ranks):
+    from efgmd.calculators import EFGCalculator
+
+    atoms = perovskite((2, 1, 1), seed=3, tilt=0.1)
+    write_data(workdir / "start.data", atoms)
+    dump = "dump 1 all custom 1 out.dump id c_sure[*]\ndump_modify 1 format float %.17g"
+    succeed(workdir, f"{header()}\n{COMPUTE}\n{dump}\nrun 0\n", ranks)
+    (frame,) = read_dump(workdir / "out.dump")
+    calculator = EFGCalculator(workdir / "committee.safetensors", dtype="float64")
+    tensors = calculator.get_property("efg", atoms)
+    expected = calculator.results["efg_uncertainty"]
+    assert np.abs(efg_columns(frame, "sure") - tensors).max() < 1e-8 * np.abs(tensors).max()
+    assert np.abs(frame["c_sure[7]"] - expected).max() < 1e-8 * expected.max()
+    assert expected.min() > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        (COMPUTE.replace("committee.s", "efg.s"), "efg.safetensors is no committee, so its uncertainty is unknown"),
+        (COMPUTE.replace("yes", "maybe"), "uncertainty must be yes or no, not maybe"),
+        ("pair_style mliap unified energy.safetensors 0 uncertainty yes", "Illegal pair_style command"),
+    ],
+)
+def test_uncertainty_that_cannot_be_had(workdir, text, part):
+    write_data(workdir / "start.data", perovskite((1, 1, 1)))
+    finished = run_lmp(workdir, f"{header()}\n{text}\nrun 0\n")
+    assert finished.status != 0
+    (line,) = finished.errors
+    assert part in line
