@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from ase_reference import RELATIVE, ase_results, assert_frame_is_right
 from lammps_cases import (
     DUMP,
     ELEMENT_LIST,
@@ -20,32 +21,10 @@ from lammps_cases import (
     write_data,
 )
 
-RELATIVE = 1e-8
-
 
 def hot_velocities(atoms, speed, seed=0):
     """Velocities in angstrom/ps, the same whatever the number of ranks."""
     return np.random.default_rng(seed).normal(scale=speed, size=(len(atoms), 3))
-
-
-def ase_results(models, atoms):
-    """Energy, forces and tensors of the float64 ASE calculators."""
-    from efgmd.calculators import EFGCalculator, EnergyCalculator
-
-    atoms = atoms.copy()
-    atoms.calc = EnergyCalculator(models / "energy.safetensors", dtype="float64")
-    efg = EFGCalculator(models / "efg.safetensors", dtype="float64").get_property("efg", atoms)
-    return atoms.get_potential_energy(), atoms.get_forces(), efg
-
-
-def assert_frame_is_right(models, frame, atoms, relative=RELATIVE):
-    """A dumped frame has the energy, forces and tensors that ASE finds for its positions."""
-    structure = atoms.copy()
-    structure.positions = columns(frame, "x", "y", "z")
-    energy, forces, efg = ase_results(models, structure)
-    assert abs(frame["c_energy"].sum() - energy) < relative * abs(energy)
-    assert np.abs(columns(frame, "fx", "fy", "fz") - forces).max() < relative * np.abs(forces).max()
-    assert np.abs(efg_columns(frame) - efg).max() < relative * np.abs(efg).max()
 
 
 @pytest.fixture(scope="module")
