@@ -20,6 +20,7 @@ from lammps_cases import (
 )
 
 TYPES = (*ELEMENTS, "Ar")  # no model knows argon, the sixth type
+NUMBERS = {k: atomic_numbers[element] for k, element in enumerate(TYPES, 1)}
 PRESSURE = ("Pxx", "Pyy", "Pzz", "Pxy", "Pxz", "Pyz")
 RELATIVE = 1e-10
 
@@ -38,7 +39,7 @@ TERMS = {
     "first": Term("mliap unified energy.safetensors 0 dtype float64", ("* * mliap 1 Pb I NULL NULL NULL NULL",)),
     "second": Term("mliap unified other.safetensors 0 dtype float64", ("* * mliap 2 NULL NULL C N H NULL",)),
     "zbl": Term(
-        "zbl 2.0 3.5", tuple(f"{k} {k} zbl {atomic_numbers[e]}.0 {atomic_numbers[e]}.0" for k, e in enumerate(TYPES, 1))
+        "zbl 2.0 3.5", tuple(f"{i} {j} zbl {NUMBERS[i]} {NUMBERS[j]}" for j in NUMBERS for i in range(1, j + 1))
     ),
     "d3": Term("dispersion/d3 original pbe 8.0 6.0", (f"* * dispersion/d3 {' '.join(TYPES)}",)),
     "coulomb": Term("coul/long 6.0", ("* * coul/long",), also="kspace_style ewald 1e-6"),
@@ -49,7 +50,7 @@ SUMS = {
     "with d3": ("hybrid/overlay", {"model": 1, "d3": 1}),
     "with ewald": ("hybrid/overlay", {"coulomb": 1, "model": 1}),
     "with zbl and d3": ("hybrid/overlay", {"zbl": 1, "model": 1, "d3": 1}),
-    "beside lj/cut": ("hybrid", {"model": 1, "argon": 1}),
+    "beside argon": ("hybrid", {"model": 1, "argon": 1}),
     "scaled": ("hybrid/scaled", {"model": 0.25, "zbl": 1.5}),
     "two models": ("hybrid/overlay", {"first": 1, "second": 1, "zero": 1}),
 }
