@@ -42,7 +42,8 @@ SETUPS = {
     "replicated": Setup(run=f"replicate 1 2 1\n{RUN}"),
     "triclinic": Setup(data="triclinic"),
     "flipping box": Setup(
-        data="tilted", run="fix 1 all nve\nfix 2 all deform 1 xy erate 40.0 xz erate -30.0 remap v flip yes\nrun 8\nunfix 2\nrun 0"
+        data="tilted",
+        run="fix 1 all nve\nfix 2 all deform 1 xy erate 40.0 xz erate -30.0 remap v flip yes\nrun 8\nunfix 2\nrun 0",
     ),
     "constant pressure": Setup(data="triclinic", run="fix 1 all npt temp 300 300 0.05 tri 0 0 0.1\nrun 8"),
     "slab": Setup(data="slab", before="boundary p p f"),
