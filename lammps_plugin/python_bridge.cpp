@@ -182,7 +182,7 @@ extern "C" __attribute__((visibility("default"))) Failure efgmd_start_python(con
   PyConfig_Clear(&config);
   if (PyStatus_Exception(status))
     return {std::string("Python of ") + executable + " does not start: " + (status.err_msg ? status.err_msg : "?"), ""};
-  PyEval_SaveThread();    // every later call takes the interpreter's lock for itself
+  // The lock stays with this thread: a LAMMPS with Python of its own ends the interpreter and expects to hold it.
 
   if (auto failure = guarded([] { py::module_::import("efgmd.coupling.loader"); })) {
     failure.message = std::string("no efgmd in Python ") + executable + " (" + failure.message +

@@ -54,9 +54,8 @@ extern "C" __attribute__((visibility("default"))) void efgmd_add_styles(void *ho
     register_style(&plugin, lmp);
   };
 
-  if (host_has_python_mliap()) {
-    add_pair("mliap/efgmd", "pair mliap/efgmd: Python models (efgmd)", &create_pair);
-  } else {
+  // A working `mliap` is left alone; models of efgmd run in it from the file that `efgmd export mliap` writes.
+  if (!host_has_python_mliap()) {
     // Taken out of the table first: LAMMPS would warn about the override in every run, wanted or not.
     auto &styles = *lmp->force->pair_map;
     auto found = styles.find("mliap");

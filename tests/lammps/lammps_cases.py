@@ -37,6 +37,28 @@ def perovskite(repeat=(2, 2, 2), seed=0, tilt=0.0, shake=0.08):
     return atoms
 
 
+def save_random_models(folder):
+    """Save small random models energy, efg and committee (.safetensors, an EFG model too); returns the folder.
+
+    The EFG model sees further than the energy model, so its neighbours are not those of the pair style.
+    """
+    import torch
+
+    from efgmd.models import EFGModel, EnergyModel
+    from efgmd.models.io import save_model
+
+    torch.manual_seed(3)
+    sizes = {"n_radial": 4, "lmax": 2, "channels": 6, "hidden": 8}
+    energy = EnergyModel(ELEMENTS, cutoff=4.5, **sizes)
+    energy.set_energy_references({element: -1.0 - k for k, element in enumerate(ELEMENTS)})
+    save_model(folder / "energy.safetensors", energy)
+    save_model(folder / "efg.safetensors", EFGModel(ELEMENTS, cutoff=5.5, outputs=6, **sizes))
+    committee = EFGModel(ELEMENTS, cutoff=5.5, outputs=6, committee=3, **sizes)
+    committee.spread_scales.copy_(torch.tensor([0.5, 2.0, 1.0, 3.0, 0.7]))
+    save_model(folder / "committee.safetensors", committee)
+    return folder
+
+
 def write_data(path, atoms, elements=ELEMENTS, velocities=None):
     """Write a data file (atom style atomic); types number `elements` from 1, ids are the atoms' order from 1."""
     cell = atoms.cell.array

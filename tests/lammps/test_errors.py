@@ -200,8 +200,16 @@ for evaluate in (lambda: lmp.numpy.extract_compute("efg", 1, 2), lambda: lmp.com
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_plugin_built_for_another_lammps(prepared, ranks):
-    """The gate alone, compiled for another version: it must refuse before any LAMMPS class is touched."""
+@pytest.mark.parametrize(
+    ("defined", "told"),
+    [
+        (["EFGMD_LAMMPS_VERSION=20240829"], ["for LAMMPS 20240829 but this is LAMMPS 20250722", "reinstall efgmd"]),
+        (["OPEN_MPI"], ["compiled with the headers of Open MPI but this LAMMPS uses MPICH", "MPI_CXX_COMPILER"]),
+        (["LAMMPS_BIGBIG"], ["atom ids of 8 bytes but this LAMMPS has 4", "LAMMPS_SIZES=smallbig"]),
+    ],
+)
+def test_plugin_built_for_another_lammps(prepared, defined, told, ranks):
+    """The gate alone, compiled for something else: it must refuse before any LAMMPS class is touched."""
     from importlib.metadata import files
 
     def folder_of(distribution, name):
@@ -209,11 +217,13 @@ def test_plugin_built_for_another_lammps(prepared, ranks):
         return file.locate().resolve().parent
 
     includes = [folder_of("lammps", "include/lammps/pair.h"), folder_of("mpich", "include/mpi.h")]
-    command = ["g++", "-std=c++17", "-shared", "-fPIC", "-DEFGMD_LAMMPS_VERSION=20240829", "-o", "otherplugin.so"]
+    settings = {"EFGMD_LAMMPS_VERSION": "20250722"} | dict((*word.split("="), "1")[:2] for word in defined)
+    command = ["g++", "-std=c++17", "-shared", "-fPIC", "-o", "otherplugin.so"]
+    command += [f"-D{name}={value}" for name, value in settings.items()]
     command += [f"-I{include}" for include in includes] + [str(ROOT / "lammps_plugin" / "plugin.cpp")]
     subprocess.run(command, cwd=prepared, check=True)
     finished = run_lmp(prepared, f"plugin load {prepared}/otherplugin.so\nunits metal\n", ranks)
-    assert_told(finished, ["built for LAMMPS 20240829 but this is LAMMPS 20250722", "reinstall efgmd"])
+    assert_told(finished, told)
 
 
 def test_mpirun_of_another_mpi(prepared):
