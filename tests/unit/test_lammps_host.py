@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
-include("{root}/cmake/LammpsHost.cmake")
+include("{root}/lammps_plugin/LammpsHost.cmake")
 message("found ${{HOST_VERSION}} ${{HOST_DEFINITIONS}} ${{HOST_INCLUDE}} ${{HOST_MPI_INCLUDE}}")
 """
 
@@ -60,7 +60,7 @@ def test_what_is_not_there_is_told(tmp_path):
 
 
 def test_requirements_without_lammps_are_those_of_the_package():
-    listed = (ROOT / "requirements-host.txt").read_text().splitlines()
+    listed = (ROOT / "lammps_plugin" / "requirements-host.txt").read_text().splitlines()
     needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     assert set(listed) >= {name for name in needed if not name.startswith("lammps")}
     assert not [name for name in listed if name.startswith("lammps")]
