@@ -17,7 +17,12 @@ app = typer.Typer(
 )
 
 # Modules with `register(app)`, which adds commands; they import heavy packages only inside the commands.
-for _module in ("efgmd.campaign.commands", "efgmd.training.commands", "efgmd.coupling.commands"):
+for _module in (
+    "efgmd.campaign.commands",
+    "efgmd.training.commands",
+    "efgmd.coupling.commands",
+    "efgmd.doctor.commands",
+):
     import_module(_module).register(app)
 
 
