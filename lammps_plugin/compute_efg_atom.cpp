@@ -1,5 +1,6 @@
 #include "compute_efg_atom.h"
 
+#include "instability.h"
 #include "neighbour_search.h"
 #include "python_runtime.h"
 
@@ -104,7 +105,7 @@ std::string ComputeEFGAtom::find_pairs()
   for (int i = 0; i < ntotal; i++) {
     elements[i] = element[atom->type[i]];
     if (!std::isfinite(x[i][0] + x[i][1] + x[i][2]))
-      return "position of atom " + std::to_string(atom->tag[i]) + " is not a finite number: the run is unstable";
+      return efgmd::not_finite(lmp, "position", {i}, "the run is unstable");
   }
 
   pairs.clear();
@@ -124,7 +125,7 @@ std::string ComputeEFGAtom::store()
     for (int c = 0; c < size_peratom_cols; c++) {
       efg[i][c] = tensors[size_peratom_cols * k + c];
       if (!std::isfinite(efg[i][c]))
-        return "electric field gradient of atom " + std::to_string(atom->tag[i]) + " is not a finite number";
+        return efgmd::not_finite(lmp, "electric field gradient", {i}, "far from what the model was trained on");
     }
   }
   return "";

@@ -1,6 +1,7 @@
 // Models that live on a device (GPU): they keep the list of pairs, which changes only when LAMMPS makes a new one, and
 // are given the positions of a step.
 
+#include "instability.h"
 #include "pair_mliap_python.h"
 
 #include <atom.h>
@@ -42,8 +43,7 @@ efgmd::Failure PairMLIAPPython::evaluate_on_device()
   const int natoms = atom->nlocal + atom->nghost;
   for (int i = 0; i < natoms; i++)
     if (!std::isfinite(atom->x[i][0] + atom->x[i][1] + atom->x[i][2])) {
-      failure.message =
-          "position of atom " + std::to_string(atom->tag[i]) + " is not a finite number: the run is unstable";
+      failure.message = efgmd::not_finite(lmp, "position", {i}, "the run is unstable");
       return failure;
     }
   if (neighbor->ago == 0 || !listed) {
@@ -53,11 +53,14 @@ efgmd::Failure PairMLIAPPython::evaluate_on_device()
   if (failure || pairs.ncentres() == 0) return failure;
 
   failure = model->evaluate(&atom->x[0][0], natoms, vflag_atom, cvflag_atom, on_device);
-  for (int i = 0; i < natoms && !failure; i++)
+  if (failure) return failure;
+  std::vector<int> bad;
+  for (int i = 0; i < natoms; i++)
     if (!std::isfinite(on_device.forces[3 * i] + on_device.forces[3 * i + 1] + on_device.forces[3 * i + 2]))
-      failure.message = not_finite(i);
-  for (std::size_t k = 0; k < pairs.ncentres() && !failure; k++)
-    if (!std::isfinite(on_device.energies[k])) failure.message = not_finite(pairs.centre[k]);
+      bad.push_back(i);
+  for (std::size_t k = 0; k < pairs.ncentres() && bad.empty(); k++)
+    if (!std::isfinite(on_device.energies[k])) bad.push_back(pairs.centre[k]);
+  if (!bad.empty()) failure.message = tell_not_finite(bad);
   return failure;
 }
 

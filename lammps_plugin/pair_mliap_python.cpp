@@ -1,6 +1,7 @@
 #include "pair_mliap_python.h"
 
 #include "ghost_exchange.h"
+#include "instability.h"
 #include "python_runtime.h"
 
 #include <atom.h>
@@ -211,7 +212,7 @@ std::string PairMLIAPPython::pack()
     const int i = list->ilist[ii];
     if (element[type[i]] < 0) continue;
     if (!std::isfinite(x[i][0] + x[i][1] + x[i][2]))
-      return "position of atom " + std::to_string(atom->tag[i]) + " is not a finite number: the run is unstable";
+      return efgmd::not_finite(lmp, "position", {i}, "the run is unstable");
     pairs.begin_centre(i, element[type[i]]);
     const int *jlist = list->firstneigh[i];
     for (int jj = 0; jj < list->numneigh[i]; jj++) {
@@ -227,23 +228,24 @@ std::string PairMLIAPPython::pack()
 
 /* ---------------------------------------------------------------------- */
 
-std::string PairMLIAPPython::not_finite(int i) const
+std::string PairMLIAPPython::check_finite(double total) const
 {
-  return "energy or force of atom " + std::to_string(atom->tag[i]) +
-         " is not a finite number: atoms too close, or far from what the model was trained on";
+  std::vector<int> bad;
+  for (std::size_t k = 0; k < pairs.ncentres(); k++) {
+    double sum = energies[k];
+    for (auto p = 3 * pairs.first[k]; p < 3 * pairs.first[k + 1]; p++) sum += pair_forces[p];
+    if (!std::isfinite(sum)) bad.push_back(pairs.centre[k]);
+  }
+  if (!bad.empty()) return tell_not_finite(bad);
+  if (!std::isfinite(total)) return "the total energy is not a finite number";
+  return "";
 }
 
 /* ---------------------------------------------------------------------- */
 
-std::string PairMLIAPPython::check_finite(double total) const
+std::string PairMLIAPPython::tell_not_finite(const std::vector<int> &atoms) const
 {
-  for (std::size_t k = 0; k < pairs.ncentres(); k++) {
-    double sum = 0.0;
-    for (auto p = 3 * pairs.first[k]; p < 3 * pairs.first[k + 1]; p++) sum += pair_forces[p];
-    if (!std::isfinite(energies[k]) || !std::isfinite(sum)) return not_finite(pairs.centre[k]);
-  }
-  if (!std::isfinite(total)) return "the total energy is not a finite number";
-  return "";
+  return efgmd::not_finite(lmp, "energy or force", atoms, "atoms too close, or far from what the model was trained on");
 }
 
 /* ---------------------------------------------------------------------- */

@@ -60,7 +60,7 @@ class PairMLIAPPython : public Pair {
 
   efgmd::Failure evaluate(int eflag, int vflag, double &total);
   void number_rows();
-  std::string not_finite(int) const;
+  std::string tell_not_finite(const std::vector<int> &) const;
   std::string check_finite(double total) const;
   void scatter(double total);
   void tally_virial(int, int, const double *, const double *);

@@ -145,7 +145,10 @@ class WrongShape(Failing):
     ("behaviour", "parts"),
     [
         ("Raising", ["RuntimeError: no such luck"]),
-        ("NotANumber", ["energy or force of atom", "is not a finite number"]),
+        (
+            "NotANumber",
+            ["energy or force of atoms ", "is not a finite number", "write restart N FILE to keep some"],
+        ),
         ("WrongShape", ["update_pair_forces was given", "numbers where", "are needed"]),
     ],
 )
@@ -164,7 +167,29 @@ def test_failure_on_one_rank_ends_the_job(prepared, behaviour, parts, ranks):
         assert part in line
     assert ("Traceback" in finished.output) == (behaviour == "Raising")
     log = (prepared / "log.lammps").read_text()
-    assert line in log
+    assert line in log and ("Traceback" in log) == (behaviour == "Raising")
+
+
+@pytest.mark.parametrize(
+    ("restart", "told"),
+    [
+        ("restart 1 single", "the last restart file is single.1 of step 1"),
+        ("restart 1 keep.*.bin", "the last restart file is keep.1.bin of step 1"),
+        ("restart 1 first second", "the last restart file is first of step 1"),
+        ("restart 100 late", "no restart file yet in this run"),
+    ],
+)
+def test_last_restart_is_named(prepared, restart, told):
+    """The file that the message names is there, and its step is the one before the failure."""
+    (prepared / "failing.py").write_text(FAILING)
+    pickled = "import failing, pickle; pickle.dump(failing.NotANumber(), open('failing.pickle', 'wb'))"
+    subprocess.run([sys.executable, "-c", pickled], cwd=prepared, check=True)
+    script = deck(pair("failing.pickle"), f"{restart}\nfix 1 all nve\ntimestep 0.0001\nrun 5")
+    finished = run_lmp(prepared, script, 1, EFGMD_ALLOW_PICKLE="1", PYTHONPATH=str(prepared), FAILING_RANK="0")
+    (line,) = finished.errors
+    assert "atoms 1 2 3 4 5 and 7 more is not a finite number" in line and told in line
+    named = told.partition("file is ")[2].partition(" of step")[0]
+    assert not named or (prepared / named).is_file()
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
