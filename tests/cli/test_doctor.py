@@ -33,7 +33,8 @@ FOREIGN_MPI += "class COMM_WORLD:\n    rank, size = 0, 1\n    allreduce = static
 
 def examine(python, path, *options, **variables):
     """Findings by name, exit status and the record of `efgmd doctor --json`."""
-    environment = {k: v for k, v in os.environ.items() if k not in ("LAMMPS_PLUGIN_PATH", "EFGMD_ALLOW_PICKLE")}
+    inherited = ("LAMMPS_PLUGIN_PATH", "EFGMD_ALLOW_PICKLE", "LD_LIBRARY_PATH")  # other tests, and LAMMPS, set these
+    environment = {k: v for k, v in os.environ.items() if k not in inherited}
     done = subprocess.run(
         [python, "-m", "efgmd.doctor", "--json", *options],
         capture_output=True,
