@@ -15,7 +15,7 @@ Layout (N atoms in the order of the structure; units in the attribute ``units`` 
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from efgmd.errors import StoreError
+from efgmd.trajectories.frames import TensorFrames
 
 FORMAT = "efgmd-store"
 SCHEMA = 1
 _UNUSED = -1
+_CHUNK_BYTES = 1 << 26
 
 SAMPLE_UNITS = {
     "cell": "angstrom",
@@ -103,14 +105,23 @@ class StoreWriter:
                 f"{path} belongs to a run with other settings or models; "
                 "choose another output folder or remove that one"
             )
-        self._grow("samples", n_samples)
-        self._grow("blocks", n_blocks)
+        for group, rows in (("samples", n_samples), ("blocks", n_blocks)):
+            if len(self._file[group]["step"]) < rows:
+                self._resize(group, rows)
 
-    def _grow(self, group: str, rows: int) -> None:
+    def _resize(self, group: str, rows: int) -> None:
         for dataset in self._file[group].values():
-            if len(dataset) < rows:
-                dataset.resize(rows, axis=0)
+            dataset.resize(rows, axis=0)
         self._file.flush()
+
+    def reserve(self, n_samples: int) -> None:
+        """Make room for exactly ``n_samples``; rows beyond them are forgotten."""
+        self._resize("samples", n_samples)
+        self._resize("blocks", n_samples // self._samples_per_block)
+
+    def set_identity(self, identity: str) -> None:
+        """Give the store the hash of a run that was not known in full when its file was made."""
+        self._file.attrs["identity"] = identity
 
     def write_sample(self, row: int, step: int, values: Mapping[str, Any]) -> None:
         """Write sample ``row`` (0-based) taken at ``step``; ``values`` holds every key of `SAMPLE_UNITS`."""
@@ -258,6 +269,19 @@ class Store:
     def block(self, name: str) -> NDArray[np.float64]:
         """Block means of a key of `BLOCK_UNITS`, of shape ``(n_blocks, ...)``."""
         return self._read("blocks", name)
+
+    def frames(self) -> Iterator[TensorFrames]:
+        """Blocks a few at a time, so that a store of any length can be averaged in bounded memory."""
+        count = len(self.block_steps)
+        rows = max(1, _CHUNK_BYTES // (8 * 10 * len(self.symbols)))
+        with _open(self.path, "r") as file:
+            group = file["blocks"]
+            for first in range(0, count, rows):
+                part = slice(first, min(first + rows, count))
+                yield TensorFrames(
+                    self.block_steps[part],
+                    *(np.asarray(group[name][part], dtype=np.float64) for name in ("cell", "efg", "abs_vzz", "scaled")),
+                )
 
     def _read(self, group: str, name: str) -> NDArray[np.float64]:
         with _open(self.path, "r") as file:

@@ -113,6 +113,23 @@ def rotate(tensor: ArrayLike, rotation: ArrayLike) -> FloatArray:
     return np.einsum("...ij,...jk,...lk->...il", matrix, _as_tensor(tensor), matrix)
 
 
+def six_rotation(rotation: ArrayLike) -> FloatArray:
+    """Matrices that rotate six-vectors written as rows: ``six @ six_rotation(R)`` is the six-vector of ``R V R^T``.
+
+    Parameters
+    ----------
+    rotation
+        Of shape ``(..., 3, 3)``.
+
+    Returns
+    -------
+    ndarray
+        Of shape ``(..., 6, 6)``.
+    """
+    matrix = np.asarray(rotation, dtype=np.float64)
+    return matrix_to_six(rotate(six_to_matrix(np.eye(6)), matrix[..., None, :, :]))
+
+
 def principal_axes(tensor: ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Principal values and axes in the NMR order ``|Vzz| >= |Vyy| >= |Vxx|``.
 

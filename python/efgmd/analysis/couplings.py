@@ -47,6 +47,9 @@ class Coupling:
         Whether 97.5 % of the resampled tensors share the sign of Vzz.
     is_zero
         Whether the mean tensor is compatible with zero (5 % level).
+    pq_squared, pq_squared_error
+        Unbiased estimate of ``Cq^2 (1 + eta^2 / 3)`` and its standard error, MHz^2; negative where noise outweighs the
+        tensor.
     nqr
         Zero-field lines, MHz.
     notes
@@ -63,6 +66,8 @@ class Coupling:
     vzz: float
     sign_known: bool
     is_zero: bool
+    pq_squared: float | None
+    pq_squared_error: float | None
     nqr: tuple[float, ...]
     notes: tuple[str, ...]
 
@@ -89,7 +94,7 @@ def coupling(nucleus: Nucleus, estimate: Estimate, seed: int = 0) -> Coupling:
     lines = tuple(float(line) for line in nqr_lines(nucleus.spin, cq, eta)) if cq else ()
     if not estimate.has_error:
         note = "too few samples for an error"
-        return Coupling(cq, None, None, None, eta, None, None, vzz, False, False, lines, (note,))
+        return Coupling(cq, None, None, None, eta, None, None, vzz, False, False, None, None, lines, (note,))
 
     drawn = principal_values(six_to_matrix(_draw(estimate, seed)))
     drawn_cq = np.abs(nucleus.coupling_mhz(drawn[:, 2]))
@@ -97,7 +102,7 @@ def coupling(nucleus: Nucleus, estimate: Estimate, seed: int = 0) -> Coupling:
     same_sign = float(np.mean(np.sign(drawn[:, 2]) == np.sign(vzz)))
     sign_known = same_sign >= 0.975
     size = _corrected_interval(drawn_cq, abs(cq))
-    is_zero = _compatible_with_zero(estimate)
+    is_zero = compatible_with_zero(estimate)
     notes = []
     if not estimate.reliable:
         notes.append(f"only {estimate.n_independent:.0f} independent samples: the error is a rough one")
@@ -112,6 +117,7 @@ def coupling(nucleus: Nucleus, estimate: Estimate, seed: int = 0) -> Coupling:
     elif _axial(estimate):
         eta_interval = (0.0, float(np.percentile(drawn_eta, 97.5)))  # uncorrected, like the bound on |Cq|
         notes.append("eta compatible with zero")
+    pq_squared, pq_squared_error = _squared_product(nucleus, estimate)
     interval = size
     if sign_known and not is_zero:
         interval = size if cq > 0 else (-size[1], -size[0])
@@ -126,6 +132,8 @@ def coupling(nucleus: Nucleus, estimate: Estimate, seed: int = 0) -> Coupling:
         vzz=vzz,
         sign_known=sign_known,
         is_zero=is_zero,
+        pq_squared=pq_squared,
+        pq_squared_error=pq_squared_error,
         nqr=lines,
         notes=tuple(notes),
     )
@@ -164,6 +172,19 @@ def _signal_share(estimate: Estimate) -> float:
     return float(np.sqrt(max(0.0, norm2 - np.trace(covariance)) / norm2)) if norm2 > 0 else 0.0
 
 
+def _squared_product(nucleus: Nucleus, estimate: Estimate) -> tuple[float, float]:
+    """Cq^2 (1 + eta^2/3), which is 2/3 of the squared norm in units of Cq, without the noise's share; and its error.
+
+    For a Gaussian mean m with covariance C, ``|m|^2 - tr C`` is unbiased, with variance ``4 m C m - 2 tr C^2`` in terms
+    of the noisy m, and ``2 tr C^2`` where the tensor itself is zero.
+    """
+    mean, covariance = _five(estimate)
+    unit = 2 / 3 * float(nucleus.coupling_mhz(1.0)) ** 2
+    squares = np.trace(covariance @ covariance)
+    variance = max(4 * float(mean @ covariance @ mean) - 2 * squares, 2 * squares)
+    return unit * float(mean @ mean - np.trace(covariance)), unit * float(np.sqrt(variance))
+
+
 def _axial(estimate: Estimate) -> bool:
     """Test whether (Vxx - Vyy)/2 and Vxy in the mean's principal axes are compatible with zero (5 % level)."""
     _, axes = principal_axes(six_to_matrix(estimate.mean))
@@ -178,7 +199,7 @@ def _axial(estimate: Estimate) -> bool:
     return bool(t2 < 2 * degrees / (degrees - 1) * f_distribution.ppf(1 - _SIGNIFICANCE, 2, degrees - 1))
 
 
-def _compatible_with_zero(estimate: Estimate) -> bool:
+def compatible_with_zero(estimate: Estimate) -> bool:
     """Test whether the tensor's squared norm exceeds what noise gives, at the 5 % level.
 
     With more blocks than components, Hotelling's T^2; with fewer, the covariance cannot be inverted, and the squared

@@ -64,6 +64,18 @@ class Molecules:
         self.neighbours = [_formula([str(names[j]) for j in bonded[i]]) for i in range(count)]
         return self
 
+    @property
+    def kinds(self) -> list[str]:
+        """What each molecule is made of, equal for equal molecules; of length n_molecules."""
+        environment = np.array(self.environment)
+        count = int(self.molecule.max(initial=-1)) + 1
+        return [" ".join(sorted(environment[self.molecule == number])) for number in range(count)]
+
+    def members(self, number: int) -> np.ndarray:
+        """Atoms of one molecule as positions in ``indices``, ordered so that equal molecules correspond."""
+        chosen = np.flatnonzero(self.molecule == number)
+        return chosen[np.argsort(np.array(self.environment)[chosen], kind="stable")]
+
     def centres(self, scaled: np.ndarray) -> np.ndarray:
         """Mean position of each molecule, of shape ``(n_molecules, 3)``, from fractional coordinates ``(N, 3)``.
 

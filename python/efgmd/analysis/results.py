@@ -2,7 +2,6 @@
 
 import csv
 import json
-import math
 import os
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from ase import Atoms
 from ase.io import read
 
 from efgmd.analysis.temperature import TemperatureAnalysis
-from efgmd.campaign.config import NucleusChoice
+from efgmd.campaign.config import NucleusChoice, Sites
 from efgmd.campaign.provenance import machine, versions
 from efgmd.campaign.spec import STRUCTURE_FILE
 from efgmd.errors import StoreError
@@ -69,15 +68,15 @@ def analyze_campaign(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     """
     campaign = record["campaign"]
     supercell = tuple(campaign["structure"]["supercell"])
-    start = _one_repeat(folder / STRUCTURE_FILE, supercell)
+    start = read(folder / STRUCTURE_FILE, index=-1)
+    assert isinstance(start, Atoms)
     nuclei = [NucleusChoice.model_validate(choice).nucleus() for choice in campaign["nuclei"]]
-    framework = campaign["sites"]["framework"]
     analysis = TemperatureAnalysis(
         nuclei,
-        tuple(framework) if framework else None,
-        campaign["sites"]["tolerance"],
+        Sites.model_validate(campaign["sites"]),
         tuple(record["cells"]),
         supercell,
+        campaign.get("target_error"),
     )
     temperatures, missing = [], []
     for name in record["folders"]:
@@ -111,15 +110,6 @@ def analyze_campaign(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     _write(folder / RESULTS_FILE, json.dumps(results, indent=1, allow_nan=False) + "\n")
     _write_csv(folder / CSV_FILE, results)
     return results
-
-
-def _one_repeat(path: Path, supercell: tuple[int, ...]) -> Atoms:
-    """First repeat of a supercell that ASE built."""
-    atoms = read(path, index=-1)
-    assert isinstance(atoms, Atoms)
-    single = atoms[: len(atoms) // math.prod(supercell)]
-    single.set_cell([vector / count for vector, count in zip(atoms.cell.array, supercell, strict=True)])
-    return single
 
 
 def read_results(folder: Path) -> dict[str, Any]:

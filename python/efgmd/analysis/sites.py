@@ -1,7 +1,7 @@
 """Groups nuclei into crystallographic sites of the time-averaged structure."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import spglib
@@ -10,6 +10,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from efgmd.analysis.molecules import Molecules
+from efgmd.tensors import six_rotation
 
 FloatArray = NDArray[np.float64]
 Operation = tuple[FloatArray, FloatArray]  # fractional rotation (3, 3) and translation (3,)
@@ -35,12 +36,20 @@ class Site:
         The n atoms of the site; the first is the reference.
     rotations
         Of shape ``(n, 3, 3)``: rotation k takes tensors of atom k into the orientation of the reference atom.
+    stabilizer
+        Rotations that leave the reference atom (or its molecule's centre) where it is, of shape ``(s, 3, 3)``.
     """
 
     element: str
     label: str
     indices: NDArray[np.int64]
     rotations: FloatArray
+    stabilizer: FloatArray
+
+    @property
+    def projector(self) -> FloatArray:
+        """Matrix ``(6, 6)`` that acts on six-vectors (as rows) and keeps what the site's own symmetry allows."""
+        return six_rotation(self.stabilizer).mean(axis=0)
 
 
 @dataclass(frozen=True)
@@ -110,10 +119,10 @@ class SiteFinder:
         deviations: list[float] = []
         for orbit in np.unique(orbits):
             members = framework[orbits == orbit]
-            rotations, distances = _relate(scaled[members], operations, cell)
+            rotations, stabilizer, distances = _relate(scaled[members], operations, cell)
             deviations += distances
-            element = str(symbols[members[0]])
-            self.sites.append(Site(element, labels[int(np.flatnonzero(orbits == orbit)[0])], members, rotations))
+            label = labels[int(np.flatnonzero(orbits == orbit)[0])]
+            self.sites.append(Site(str(symbols[members[0]]), label, members, rotations, stabilizer))
         molecules = Molecules(chosen).compute(start)
         if len(molecules.indices):
             self._molecular_sites(symbols, molecules, molecules.centres(scaled), operations, cell)
@@ -156,14 +165,11 @@ class SiteFinder:
         operations: list[Operation],
         cell: FloatArray,
     ) -> None:
-        environments = np.array(molecules.environment)
-        kinds = np.array(
-            [" ".join(sorted(environments[molecules.molecule == number])) for number in range(len(centres))]
-        )
+        environments, kinds = np.array(molecules.environment), np.array(molecules.kinds)
         for kind in dict.fromkeys(kinds):
             remaining = [int(number) for number in np.flatnonzero(kinds == kind)]
             while remaining:
-                orbit, rotations = _orbit_of(remaining, centres, operations, cell)
+                orbit, rotations, stabilizer = _orbit_of(remaining, centres, operations, cell)
                 remaining = [number for number in remaining if number not in set(orbit)]
                 inside = dict(zip(orbit, rotations, strict=True))
                 member = np.isin(molecules.molecule, orbit)
@@ -175,6 +181,7 @@ class SiteFinder:
                             molecules.neighbours[chosen[0]],
                             molecules.indices[chosen],
                             np.array([inside[molecules.molecule[index]] for index in chosen]),
+                            stabilizer,
                         )
                     )
 
@@ -184,7 +191,7 @@ class SiteFinder:
         for name in {name for name in names if names.count(name) > 1}:
             for count, index in enumerate((k for k, found in enumerate(names) if found == name), start=1):
                 site = self.sites[index]
-                self.sites[index] = Site(site.element, f"{site.label}#{count}", site.indices, site.rotations)
+                self.sites[index] = replace(site, label=f"{site.label}#{count}")
 
 
 def fold(scaled: FloatArray, supercell: tuple[int, int, int]) -> FloatArray:
@@ -213,7 +220,7 @@ def expand(sites: list[Site], n_atoms: int, repeats: int) -> list[Site]:
     """Sites of a supercell of ``repeats`` copies from the sites of one copy of ``n_atoms`` atoms."""
     starts = n_atoms * np.arange(repeats)[:, None]
     return [
-        Site(site.element, site.label, (starts + site.indices).ravel(), np.tile(site.rotations, (repeats, 1, 1)))
+        replace(site, indices=(starts + site.indices).ravel(), rotations=np.tile(site.rotations, (repeats, 1, 1)))
         for site in sites
     ]
 
@@ -264,32 +271,42 @@ def _turn(rotation: FloatArray) -> float:
     return float(np.trace(rotation))
 
 
-def _relate(scaled: FloatArray, operations: list[Operation], cell: FloatArray) -> tuple[FloatArray, list[float]]:
+def _relate(
+    scaled: FloatArray, operations: list[Operation], cell: FloatArray
+) -> tuple[FloatArray, FloatArray, list[float]]:
     """Rotation of each of the points ``scaled`` (n, 3) onto the first, by the operation with the smallest turn.
 
-    Returns rotations of shape ``(n, 3, 3)`` and the distances (angstrom) by which the operations miss the points.
+    Returns rotations of shape ``(n, 3, 3)``, those of the operations that leave the first in place ``(s, 3, 3)``, and
+    the distances (angstrom) by which the operations miss the points.
     """
+    stabilizer = []
     best = np.full(len(scaled), -np.inf)
     rotations, distances = np.tile(np.eye(3), (len(scaled), 1, 1)), np.zeros(len(scaled))
     for fractional, translation in operations:
         separation = _image_distances(fractional @ scaled[0] + translation, scaled, cell)
         target = int(np.argmin(separation))
         rotation = _cartesian(fractional, cell)
+        if target == 0:
+            stabilizer.append(rotation)
         if _turn(rotation) > best[target] + 1e-6:
             best[target], distances[target] = _turn(rotation), separation[target]
             rotations[target] = rotation.T  # the operation takes the reference to the target; tensors come back
-    return rotations, [float(value) for value in distances]
+    return rotations, np.array(stabilizer), [float(value) for value in distances]
 
 
 def _orbit_of(
     candidates: list[int], centres: FloatArray, operations: list[Operation], cell: FloatArray
-) -> tuple[list[int], list[FloatArray]]:
-    """Molecules that the operations reach from the first candidate, and the rotations of their tensors onto it."""
+) -> tuple[list[int], list[FloatArray], FloatArray]:
+    """Molecules that the operations reach from the first candidate, the rotations of their tensors onto it, and the
+    rotations that leave it in place."""
     points = centres[candidates]
+    stabilizer = []
     best: dict[int, tuple[float, FloatArray]] = {0: (np.inf, np.eye(3))}
     for fractional, translation in operations:
         target = int(np.argmin(_image_distances(fractional @ points[0] + translation, points, cell)))
         rotation = _cartesian(fractional, cell)
+        if target == 0:
+            stabilizer.append(rotation)
         if target not in best or _turn(rotation) > best[target][0] + 1e-6:
             best[target] = (_turn(rotation), rotation.T)
-    return [candidates[index] for index in best], [rotation for _, rotation in best.values()]
+    return [candidates[index] for index in best], [rotation for _, rotation in best.values()], np.array(stabilizer)

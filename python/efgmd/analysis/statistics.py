@@ -1,9 +1,10 @@
 """Means of correlated time series and the sampling error of those means."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import f as f_distribution
 
 from efgmd.errors import DataError
 
@@ -13,13 +14,17 @@ FloatArray = NDArray[np.float64]
 FEW_INDEPENDENT = 10.0
 _MIN_BLOCKS = 4
 _BLOCK_IN_INEFFICIENCIES = 4.0
+_WINDOW = 2.5
+_LEAST_SHARE = 0.5
 
 
 def statistical_inefficiency(series: ArrayLike) -> float:
     """Number of successive samples that count as one independent sample.
 
-    Integrates the autocorrelation of the summed components up to a self-consistent window (A. D. Sokal's rule; the
-    window is 2.5 times the running integral ``g``, five correlation times).
+    Integrates the autocorrelation of the summed components up to a self-consistent window W (A. D. Sokal's rule; W is
+    2.5 times the running integral ``g``, five correlation times). The covariances are taken about the mean of the
+    series, which makes them too small; ``g`` is raised by ``1 + (2 W + 1) / n`` for that (U. Wolff, Comput. Phys.
+    Commun. 156, 143 (2004), eq. 49).
 
     Parameters
     ----------
@@ -42,9 +47,9 @@ def statistical_inefficiency(series: ArrayLike) -> float:
     inefficiency = 1.0
     for lag in range(1, n // 2):
         inefficiency += 2.0 * covariance[lag] / covariance[0] * (1.0 - lag / n)
-        if lag >= 2.5 * max(inefficiency, 1.0):
+        if lag >= _WINDOW * max(inefficiency, 1.0):
             break
-    return max(1.0, float(inefficiency))
+    return max(1.0, float(inefficiency * (1.0 + (2.0 * _WINDOW * max(inefficiency, 1.0) + 1.0) / n)))
 
 
 @dataclass(frozen=True)
@@ -90,8 +95,10 @@ class Estimate:
 class BlockAverage:
     """Mean of a correlated series with the error of block averaging.
 
-    Blocks are four statistical inefficiencies long, or a quarter of the series if that is shorter; their means are
-    treated as independent. With so few blocks, use the degrees of freedom (Student's t) for intervals.
+    Blocks are four statistical inefficiencies g long, or a quarter of the series if that is shorter. The means of
+    neighbouring blocks of L samples are still correlated a little, which makes their scatter too small by the factor
+    ``1 - g / (2 L)`` for an exponential correlation; the covariance is divided by it. With so few blocks, use the
+    degrees of freedom (Student's t) for intervals.
 
     References
     ----------
@@ -130,7 +137,9 @@ class BlockAverage:
         count = n // length
         blocks = values[n - count * length :].reshape(count, length, width).mean(axis=1)
         covariance = np.cov(blocks, rowvar=False, ddof=1).reshape(width, width) / count
-        self._estimate = Estimate(mean, covariance, count - 1, inefficiency, n / inefficiency)
+        # Single samples as blocks: their correlation is all in g, which is close to 1 then.
+        share = 1.0 / inefficiency if length == 1 else max(_LEAST_SHARE, 1.0 - inefficiency / (2.0 * length))
+        self._estimate = Estimate(mean, covariance / share, count - 1, inefficiency, n / inefficiency)
         return self
 
     @property
@@ -145,6 +154,43 @@ class BlockAverage:
         if self._estimate is None:
             raise DataError("call compute(series) before asking for its results")
         return self._estimate
+
+
+def combine(over_time: Estimate, over_nuclei: Estimate) -> tuple[Estimate, str]:
+    """One error from that of time blocks and that of the spread over equivalent nuclei.
+
+    Where the two sizes (traces of the covariances) agree by an F test at the 5 % level, each is an estimate of the same
+    error and they are pooled, weighted by their degrees of freedom. Where they differ, the larger one is taken: time
+    blocks miss motion slower than the run, the spread misses what all nuclei of a small cell do together.
+
+    Returns
+    -------
+    tuple
+        The mean of ``over_time`` with the chosen covariance, and ``"time blocks and nuclei"``, ``"time blocks"``,
+        ``"spread over nuclei"`` or ``"none"``.
+    """
+    if not over_nuclei.has_error:
+        return over_time, "time blocks" if over_time.has_error else "none"
+    if not over_time.has_error:
+        return replace(over_time, covariance=over_nuclei.covariance, degrees=over_nuclei.degrees), "spread over nuclei"
+    sizes = np.trace(over_time.covariance), np.trace(over_nuclei.covariance)
+    if not min(sizes) > 0.0:
+        chosen = over_time if sizes[0] >= sizes[1] else over_nuclei
+    else:
+        tail = f_distribution.cdf(sizes[1] / sizes[0], component_degrees(over_nuclei), component_degrees(over_time))
+        if min(tail, 1.0 - tail) > 0.025:
+            total = over_time.degrees + over_nuclei.degrees
+            pooled = over_time.degrees * over_time.covariance + over_nuclei.degrees * over_nuclei.covariance
+            return replace(over_time, covariance=pooled / total, degrees=total), "time blocks and nuclei"
+        chosen = over_time if sizes[0] > sizes[1] else over_nuclei
+    name = "time blocks" if chosen is over_time else "spread over nuclei"
+    return replace(over_time, covariance=chosen.covariance, degrees=chosen.degrees), name
+
+
+def component_degrees(estimate: Estimate) -> float:
+    """Degrees of freedom of the trace of a covariance (Satterthwaite)."""
+    covariance = estimate.covariance
+    return float(estimate.degrees * np.trace(covariance) ** 2 / np.sum(covariance**2))
 
 
 def mean_over_members(values: ArrayLike) -> Estimate:

@@ -11,8 +11,10 @@ MANY_SITES = 8
 ROUGH = "~"
 
 
-def with_error(value: float, error: float | None) -> str:
-    """Write ``-551.2 ± 1.3``: the error with two digits, the value to the same decimals."""
+def with_error(value: float | None, error: float | None) -> str:
+    """Write ``-551.2 ± 1.3``: the error with two digits, the value to the same decimals; a dash for no value."""
+    if value is None:
+        return "-"
     if error is None or not math.isfinite(error) or error <= 0:
         return f"{value:.4g}"
     decimals = max(0, 1 - math.floor(math.log10(error)))
@@ -36,6 +38,12 @@ def coupling_text(site: dict[str, Any]) -> str:
 def eta_text(site: dict[str, Any]) -> str:
     """Eta with its sampling error; a dash where the tensor is compatible with zero."""
     return "-" if site["compatible_with_zero"] else with_error(site["eta"], site["eta_error_sampling"])
+
+
+def instant_text(site: dict[str, Any]) -> str:
+    """Mean of the instantaneous abs(Cq); a dash where only time averages are known."""
+    value = site["abs_cq_instant_MHz"]
+    return "-" if value is None else frequency_text(value)
 
 
 def site_name(site: dict[str, Any], entry: dict[str, Any]) -> str:
@@ -73,15 +81,19 @@ def table_rows(entry: dict[str, Any]) -> list[list[str]]:
             rows.append([f"{nucleus} ({len(sites)} sites)", str(sum(site["count"] for site in sites)), text, "", ""])
             continue
         for site in sites:
-            instant = frequency_text(site["abs_cq_instant_MHz"])
+            instant = instant_text(site)
             rows.append([site_name(site, entry), str(site["count"]), coupling_text(site), eta_text(site), instant])
     return rows
 
 
 def legend(results: dict[str, Any]) -> list[str]:
     """What the table's numbers mean, and the state of each temperature's crystal, one line each."""
-    lines = ["± sampling error (68 %); bounds are 95 %; the models' own error is not included (no committee yet)"]
+    lines = ["± sampling error (68 %); bounds are 95 %"]
     sites = [site for entry in results["temperatures"] for site in entry["sites"]]
+    if any(site.get("cq_error_model_MHz") is not None for site in sites):
+        lines[0] += "; model: error of the EFG model, from its committee; the force field's error is not included"
+    else:
+        lines[0] += "; the models' own error is not included"
     if any(site["error_is_rough"] for site in sites):
         lines.append(f"{ROUGH} fewer than 10 independent samples: the error itself is rough, run longer or larger")
     lines += [temperature_line(entry) for entry in results["temperatures"]]
@@ -104,7 +116,7 @@ def all_warnings(results: dict[str, Any]) -> list[str]:
     """Warnings of all temperatures, those that agree in one line."""
     found: dict[str, list[str]] = {}
     for entry in results["temperatures"]:
-        for text in symmetry_warnings(entry["symmetry"]) + lattice_warnings(entry["lattice"]):
+        for text in symmetry_warnings(entry["symmetry"]) + axis_warnings(entry) + length_warnings(entry["sites"]):
             found.setdefault(text, []).append(f"{entry['temperature_K']:g}")
     return [f"{', '.join(temperatures)} K: {text}" for text, temperatures in found.items()]
 
@@ -125,12 +137,27 @@ def symmetry_warnings(symmetry: dict[str, Any]) -> list[str]:
     return []
 
 
-def lattice_warnings(lattice: dict[str, Any]) -> list[str]:
+def axis_warnings(entry: dict[str, Any]) -> list[str]:
     """What to say when the cell's unique axis has moved during the run."""
-    seen = [axis for axis in lattice["unique_axes"] if axis is not None]
-    if len(set(seen)) < 2:
+    if len(entry["axes"]["segments"]) > 1:
+        return [f"the unique axis of the cell moved {len(entry['axes']['segments']) - 1} times and was followed"]
+    seen = [axis for axis in entry["lattice"]["unique_axes"] if axis is not None]
+    if len(set(seen)) < 2 or entry["axes"]["segments"]:
         return []
     return [
         "the unique axis of the cell moved during the run: tensors are averaged over differently turned domains and "
-        "look more cubic than one domain; use a larger cell"
+        "look more cubic than one domain; follow it (sites.follow_axis) or use a larger cell"
+    ]
+
+
+def length_warnings(sites: list[dict[str, Any]]) -> list[str]:
+    """Which nuclei the run is too short for, besides those whose errors are marked as rough."""
+    found: dict[str, list[str]] = {}
+    for site in sites:
+        for reason in site["too_short_reasons"]:
+            if not reason.startswith("only"):
+                found.setdefault(reason.split(":")[0], []).append(f"{site['nucleus']} {site['site']}")
+    return [
+        f"run too short for {', '.join(names if len(names) <= MANY_SITES else [f'{len(names)} sites'])}: {reason}"
+        for reason, names in found.items()
     ]

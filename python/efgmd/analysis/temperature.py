@@ -1,5 +1,7 @@
 """Analysis of one temperature: from its store to couplings per site, lattice and traces."""
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,21 +9,24 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from efgmd.analysis.couplings import Coupling, coupling
+from efgmd.analysis.averaging import NucleusAverage, SiteSeries
+from efgmd.analysis.following import FrameFollower
+from efgmd.analysis.groups import GroupFinder
 from efgmd.analysis.lattice import LatticeAverage, unique_axes
+from efgmd.analysis.rows import SiteRows
 from efgmd.analysis.sites import Site, SiteFinder, expand, fold
-from efgmd.analysis.statistics import BlockAverage, Estimate, mean_over_members
+from efgmd.analysis.statistics import BlockAverage, Estimate
+from efgmd.campaign.config import Sites
 from efgmd.campaign.sampling import cell_matrix
 from efgmd.campaign.spec import RunSpec
 from efgmd.campaign.worker import STORE_FILE
 from efgmd.errors import StoreError
 from efgmd.nuclei import Nucleus
 from efgmd.store import Store
-from efgmd.tensors import matrix_to_six, principal_values, rotate, six_to_matrix
+from efgmd.trajectories.importing import ImportedRun, read_run
 
 FloatArray = NDArray[np.float64]
 
-_RUNNING_POINTS = 60
 _TRACE_POINTS = 50
 
 
@@ -32,34 +37,43 @@ class TemperatureAnalysis:
     ----------
     nuclei
         Nuclei to report.
-    framework, tolerance
-        As in `SiteFinder`.
+    sites
+        How nuclei are grouped and which axes are followed.
     cells
         Pseudo-cubic cells along the axes of the simulated cell.
     supercell
         Repeats of the structure file's cell. They are taken as equivalent: the symmetry search works on their average.
+    target_error
+        Sampling error of Cq (MHz) to reach, by nucleus.
+
+    Raises
+    ------
+    DataError
+        If the axes cannot be followed in such a cell.
     """
 
     def __init__(
         self,
         nuclei: list[Nucleus],
-        framework: tuple[str, ...] | None,
-        tolerance: float,
+        sites: Sites,
         cells: tuple[int, int, int],
         supercell: tuple[int, int, int] = (1, 1, 1),
+        target_error: Mapping[str, float] | None = None,
     ) -> None:
-        self._nuclei, self._framework, self._tolerance = nuclei, framework, tolerance
+        self._nuclei, self._sites = nuclei, sites
         self._cells, self._supercell = cells, supercell
+        self._target_error = dict(target_error or {})
+        self._follower = FrameFollower(sites, cells)
 
-    def compute(self, folder: Path, start: Atoms) -> dict[str, Any]:
+    def compute(self, folder: Path, atoms: Atoms) -> dict[str, Any]:
         """Analyse the store in a run's folder.
 
         Parameters
         ----------
         folder
             Folder of one temperature.
-        start
-            One repeat of the starting structure, with molecules intact.
+        atoms
+            The starting structure, all repeats, with molecules intact.
 
         Returns
         -------
@@ -71,37 +85,43 @@ class TemperatureAnalysis:
         StoreError
             When the store is missing, or holds no block yet.
         """
-        spec = RunSpec.read(folder)
+        run = read_run(folder)
         store = Store(folder / STORE_FILE)
-        if store.identity != spec.identity:
+        if store.identity != run.identity:
             raise StoreError(f"{store.path} and {folder / 'run.json'} belong to different runs; run in a new folder")
         if len(store.block_steps) == 0:
             raise StoreError(f"{store.path} holds no complete block of samples yet; let the run continue")
-        finder = self._find_sites(store, start)
-        sites = expand(finder.sites, len(start), len(store.symbols) // len(start))
-        efg, magnitude = store.block("efg"), store.block("abs_vzz")
-        block_ps = spec.sampling_steps * spec.samples_per_block * spec.timestep_fs / 1000
-        rows = [
-            self._row(nucleus, site, efg[:, site.indices], magnitude[:, site.indices], block_ps)
-            for nucleus in self._nuclei
-            for site in sites
-            if site.element == nucleus.element
-        ]
+        block_ps = run.sampling_steps * run.samples_per_block * run.timestep_fs / 1000
+        follower = self._follower.compute(store, atoms, store.block_steps, store.block("cell"), block_ps)
+        average = NucleusAverage()
+        for frames in follower.followed.frames():
+            average.compute(frames)
+        finder = self._find_sites(average, atoms)
+        sites = self._choose_sites(finder, atoms)
+        series = SiteSeries(sites, len(store.block_steps))
+        for frames in follower.followed.frames():
+            series.compute(frames)
+        averaged = isinstance(run, ImportedRun) and run.averaged
+        rows = SiteRows(
+            average,
+            series,
+            block_ps,
+            production_ps=run.n_samples * run.sampling_steps * run.timestep_fs / 1000,
+            impose_symmetry=self._sites.impose_symmetry,
+            instantaneous=not averaged,
+        )
         symmetry = finder.symmetry
         return {
-            "temperature_K": spec.temperature,
+            "temperature_K": run.temperature,
             "folder": folder.name,
-            "complete": len(store.sample_steps) >= spec.n_samples,
+            "complete": len(store.sample_steps) >= run.n_samples,
             "samples": len(store.sample_steps),
-            "samples_planned": spec.n_samples,
+            "samples_planned": run.n_samples,
             "blocks": len(store.block_steps),
             "block_ps": block_ps,
-            "seed": spec.seed,
+            "seed": run.seed,
             "versions_of_run": store.header.get("versions", {}),
-            "measured": {
-                name: _scalar(BlockAverage().compute(store.sample(name)).estimate)
-                for name in ("temperature", "pressure", "potential_energy")
-            },
+            "measured": {name: _scalar(store.sample(name)) for name in ("temperature", "pressure", "potential_energy")},
             "lattice": self._lattice(store),
             "symmetry": {
                 "space_group": symmetry.space_group,
@@ -110,18 +130,35 @@ class TemperatureAnalysis:
                 "assumed_from_start": symmetry.assumed,
                 "rms_deviation_angstrom": symmetry.rms_deviation,
                 "max_deviation_angstrom": symmetry.max_deviation,
-                "framework": list(self._framework or []),
+                "framework": list(self._sites.framework or []),
             },
-            "traces": _traces(store, spec),
-            "sites": rows,
+            "axes": follower.description,
+            "traces": _traces(store, run),
+            "notes": list(run.notes) if isinstance(run, ImportedRun) else [],
+            "sites": [
+                rows.row(nucleus, number, site, self._target_error.get(nucleus.name))
+                for nucleus in self._nuclei
+                for number, site in enumerate(sites)
+                if site.element == nucleus.element
+            ],
         }
 
-    def _find_sites(self, store: Store, start: Atoms) -> SiteFinder:
+    def _find_sites(self, average: NucleusAverage, atoms: Atoms) -> SiteFinder:
         """Sites of one repeat of the mean structure."""
-        scaled = fold(store.block("scaled").mean(axis=0), self._supercell)
-        single = cell_matrix(store.block("cell").mean(axis=0)) / np.array(self._supercell)[:, None]
+        start = one_repeat(atoms, self._supercell)
+        scaled = fold(average.scaled, self._supercell)
+        single = cell_matrix(average.cell) / np.array(self._supercell)[:, None]
         mean = Atoms(start.numbers, scaled_positions=scaled, cell=single, pbc=True)
-        return SiteFinder(self._framework, self._tolerance).compute(mean, start)
+        return SiteFinder(self._sites.framework, self._sites.tolerance).compute(mean, start)
+
+    def _choose_sites(self, finder: SiteFinder, atoms: Atoms) -> list[Site]:
+        """Sites of all atoms: by symmetry, by position in the molecule, or as the user groups them."""
+        repeats = math.prod(self._supercell)
+        sites = expand(finder.sites, len(atoms) // repeats, repeats)
+        if self._follower.molecular is not None:
+            inside = {site.element for site in self._follower.molecular.sites}
+            sites = [site for site in sites if site.element not in inside] + self._follower.molecular.sites
+        return GroupFinder(self._sites.groups).compute(sites, atoms) if self._sites.groups else sites
 
     def _lattice(self, store: Store) -> dict[str, Any]:
         means = LatticeAverage(self._cells).compute(store.sample("cell")).means
@@ -129,98 +166,40 @@ class TemperatureAnalysis:
         return {
             "supercell": _named(names, means.parameters),
             "pseudocubic": _named(names[:3], means.per_cell),
-            "volume": _scalar(means.volume),
+            "volume": _named(("volume",), means.volume)["volume"],
             "cells": list(self._cells),
             "unique_axes": unique_axes(store.sample("cell"), self._cells),
         }
 
-    def _row(
-        self, nucleus: Nucleus, site: Site, efg: FloatArray, magnitude: FloatArray, block_ps: float
-    ) -> dict[str, Any]:
-        """One line of the table: a nucleus on a site; ``efg`` of shape ``(blocks, n, 6)``."""
-        oriented = matrix_to_six(rotate(six_to_matrix(efg), site.rotations))
-        over_time = BlockAverage().compute(oriented.mean(axis=1)).estimate
-        over_nuclei = mean_over_members(oriented.mean(axis=0))
-        estimate, origin = _larger(over_time, over_nuclei)
-        found = coupling(nucleus, estimate)
-        return {
-            "nucleus": nucleus.name,
-            "site": site.label,
-            "count": len(site.indices),
-            "atom_ids": [int(index) + 1 for index in site.indices],
-            **_coupling_fields(found),
-            "error_is_rough": not estimate.reliable,
-            "cq_error_model_MHz": None,
-            "eta_error_model": None,
-            "error_from": origin,
-            "tensor_au": [float(value) for value in over_time.mean],
-            "abs_cq_instant_MHz": float(np.abs(nucleus.coupling_mhz(magnitude.mean()))),
-            "spread_over_nuclei_au": float(np.sqrt(np.trace(np.cov(oriented.mean(axis=0), rowvar=False))))
-            if len(site.indices) > 1
-            else None,
-            "correlation_ps": float(over_time.inefficiency * block_ps / 2),
-            "independent_samples": float(over_time.n_independent),
-            "running": _running(nucleus, oriented.mean(axis=1), block_ps),
-        }
+
+def one_repeat(atoms: Atoms, supercell: tuple[int, int, int]) -> Atoms:
+    """First repeat of a supercell that ASE built."""
+    single = atoms[: len(atoms) // math.prod(supercell)]
+    single.set_cell([vector / count for vector, count in zip(atoms.cell.array, supercell, strict=True)])
+    return single
 
 
-def _larger(over_time: Estimate, over_nuclei: Estimate) -> tuple[Estimate, str]:
-    """Of the two error estimates, the larger one.
-
-    Time blocks miss motions slower than the run; the spread over nuclei misses what all nuclei of a small cell do
-    together. Each is a lower bound when its blind spot matters.
-    """
-    time_size = np.trace(over_time.covariance) if over_time.has_error else -1.0
-    nuclei_size = np.trace(over_nuclei.covariance) if over_nuclei.has_error else -1.0
-    if nuclei_size > time_size:
-        independent = over_time.n_independent if over_time.has_error else over_nuclei.n_independent
-        chosen = Estimate(
-            over_time.mean, over_nuclei.covariance, over_nuclei.degrees, over_time.inefficiency, independent
-        )
-        return chosen, "spread over nuclei"
-    return over_time, "time blocks" if over_time.has_error else "none"
-
-
-def _running(nucleus: Nucleus, series: FloatArray, block_ps: float) -> dict[str, list[float]]:
-    """|Cq| of the tensor averaged from the start to growing times, at most `_RUNNING_POINTS` of them."""
-    means = np.cumsum(series, axis=0) / np.arange(1, len(series) + 1)[:, None]
-    chosen = np.unique(np.linspace(0, len(series) - 1, min(_RUNNING_POINTS, len(series))).astype(int))
-    values = np.abs(nucleus.coupling_mhz(principal_values(six_to_matrix(means[chosen]))[:, 2]))
-    return {"time_ps": [float(time) for time in (chosen + 1) * block_ps], "abs_cq_MHz": [float(v) for v in values]}
-
-
-def _traces(store: Store, spec: RunSpec) -> dict[str, list[float]]:
+def _traces(store: Store, run: RunSpec | ImportedRun) -> dict[str, list[float | None]]:
     """Temperature and volume against time since the start of production, averaged into at most `_TRACE_POINTS` bins."""
-    time = (store.sample_steps - spec.equilibration_steps) * spec.timestep_fs / 1000
+    time = (store.sample_steps - run.equilibration_steps) * run.timestep_fs / 1000
     series = {"time_ps": time, "temperature_K": store.sample("temperature"), "volume": store.sample("volume")}
     bins = np.array_split(np.arange(len(time)), min(_TRACE_POINTS, len(time)))
-    return {name: [float(values[part].mean()) for part in bins] for name, values in series.items()}
+    return {name: [_finite(values[part].mean()) for part in bins] for name, values in series.items()}
 
 
-def _coupling_fields(found: Coupling) -> dict[str, Any]:
-    return {
-        "cq_MHz": found.cq,
-        "cq_error_sampling_MHz": found.cq_error,
-        "cq_interval95_MHz": found.cq_interval,
-        "cq_debiased_MHz": found.cq_debiased,
-        "eta": found.eta,
-        "eta_error_sampling": found.eta_error,
-        "eta_interval95": found.eta_interval,
-        "vzz_au": found.vzz,
-        "sign_known": found.sign_known,
-        "compatible_with_zero": found.is_zero,
-        "nqr_MHz": list(found.nqr),
-        "notes": list(found.notes),
-    }
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
-def _scalar(estimate: Estimate) -> dict[str, float | None]:
-    error = float(estimate.error[0])
-    return {"mean": float(estimate.mean[0]), "error": error if np.isfinite(error) else None}
+def _scalar(series: FloatArray) -> dict[str, float | None]:
+    """Mean and error of a series, null where the trajectory does not tell it."""
+    if not np.isfinite(series).all():
+        return {"mean": None, "error": None}
+    return _named(("value",), BlockAverage().compute(series).estimate)["value"]
 
 
 def _named(names: tuple[str, ...], estimate: Estimate) -> dict[str, dict[str, float | None]]:
     return {
-        name: {"mean": float(mean), "error": float(error) if np.isfinite(error) else None}
+        name: {"mean": float(mean), "error": _finite(error)}
         for name, mean, error in zip(names, estimate.mean, estimate.error, strict=True)
     }

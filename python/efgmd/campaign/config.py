@@ -140,8 +140,39 @@ class Ensemble(Section):
         return self
 
 
+class Group(Section):
+    """Nuclei to average together, instead of by symmetry. Give one of ids, element and array.
+
+    Attributes
+    ----------
+    name
+        Label in the results.
+    ids
+        Atoms by their number in the structure (supercell included), from 1.
+    element
+        All atoms of an element.
+    array
+        An array of the structure file with one label for each atom; each label makes a group of its own.
+    exchange
+        Average the tensors as they are, in the frame of the crystal, as for nuclei that exchange places. By default
+        the nuclei must be equivalent by symmetry, and their tensors are rotated onto each other.
+    """
+
+    name: str
+    ids: Annotated[tuple[Count, ...], Field(min_length=1)] | None = None
+    element: str | None = None
+    array: str | None = None
+    exchange: bool = False
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> "Group":
+        if sum(choice is not None for choice in (self.ids, self.element, self.array)) != 1:
+            raise ValueError(f"group {self.name}: expected one of ids, element and array")
+        return self
+
+
 class Sites(Section):
-    """How nuclei are grouped into crystallographic sites.
+    """How nuclei are grouped into crystallographic sites, and in which frame their tensors are averaged.
 
     Attributes
     ----------
@@ -150,10 +181,27 @@ class Sites(Section):
         bonded neighbours and the framework site of their molecule's centre. All elements by default.
     tolerance
         Distance tolerance (angstrom) of the symmetry search on the mean structure.
+    impose_symmetry
+        Remove from the mean tensors what the symmetry of the site forbids. By default it is kept, so that the averages
+        show the symmetry instead of being told; the results give the symmetrised values beside.
+    groups
+        Nuclei to average together; elements that are in no group are grouped by symmetry.
+    frame
+        ``crystal``, or ``molecule``: tensors of molecules are turned into the frame of their molecule.
+    follow_axis
+        Follow the unique axis of the cell when it moves between x, y and z, and relabel the crystal so that it stays
+        along z. Needs the same number of pseudo-cubic cells along each axis.
+    axis_window_ps
+        Time over which cell lengths are smoothed to find the axis.
     """
 
     framework: tuple[str, ...] | None = None
     tolerance: Positive = 0.3
+    impose_symmetry: bool = False
+    groups: tuple[Group, ...] = ()
+    frame: Literal["crystal", "molecule"] = "crystal"
+    follow_axis: bool = False
+    axis_window_ps: Positive = 2.0
 
 
 def _nucleus_entry(value: Any) -> Any:
@@ -201,6 +249,8 @@ class Campaign(Section):
         Wall-clock time between restart files.
     sites
         Grouping of nuclei.
+    target_error
+        Sampling error of Cq (MHz) to reach, by nucleus; the results say how much longer to run for it.
     """
 
     structure: Structure
@@ -221,6 +271,7 @@ class Campaign(Section):
     ranks: Count = 1
     restart_minutes: NotNegative = 5.0
     sites: Sites = Sites()
+    target_error: dict[str, Positive] = {}
 
     @field_validator("temperatures")
     @classmethod
@@ -236,6 +287,13 @@ class Campaign(Section):
         if len(set(names)) != len(names):
             raise ValueError("expected each nucleus once")
         return value
+
+    @model_validator(mode="after")
+    def _targets_fit(self) -> "Campaign":
+        unknown = sorted(set(self.target_error) - {choice.name for choice in self.nuclei})
+        if unknown:
+            raise ValueError(f"target_error: found {unknown[0]}, expected one of the nuclei")
+        return self
 
     @property
     def sampling_steps(self) -> int:

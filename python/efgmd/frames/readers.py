@@ -74,10 +74,11 @@ def read_frames(path: str | Path, keys: LabelKeys | None = None, require: Sequen
         raise DataError(f"{path}: ASE cannot read it ({reason}); give extended XYZ or another ASE format") from error
     if not frames:
         raise DataError(f"{path}: holds no frames")
-    return [_labelled(atoms, keys, require, f"{path}, frame {number}") for number, atoms in enumerate(frames)]
+    return [labelled(atoms, keys, require, f"{path}, frame {number}") for number, atoms in enumerate(frames)]
 
 
-def _labelled(atoms: Atoms, keys: LabelKeys, require: Sequence[str], where: str) -> Atoms:
+def labelled(atoms: Atoms, keys: LabelKeys, require: Sequence[str], where: str) -> Atoms:
+    """One frame of `read_frames`; ``where`` (file and frame) begins its errors."""
     n = len(atoms)
     if not n:
         raise DataError(f"{where}: has no atoms")

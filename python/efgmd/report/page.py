@@ -15,6 +15,7 @@ from efgmd.analysis.table import (
     coupling_text,
     eta_text,
     frequency_text,
+    instant_text,
     site_name,
     table_rows,
     with_error,
@@ -117,7 +118,7 @@ def _site_cells(site: dict[str, Any], entry: dict[str, Any]) -> list[str]:
         eta_text(site),
         "" if eta_interval is None or zero else f"{eta_interval[0]:.2f} to {eta_interval[1]:.2f}",
         "" if zero else ", ".join(f"{line:.4g}" for line in site["nqr_MHz"]),
-        frequency_text(site["abs_cq_instant_MHz"]),
+        instant_text(site),
     ]
 
 
