@@ -250,8 +250,12 @@ interrupt from the keyboard ends in status 130. Every command has `--help`; `efg
 
 def _takes(annotation: Any) -> str:
     """What a parameter takes, in words, from its annotation (typer's own types differ between its versions)."""
-    if typing.get_origin(annotation) is list:
-        return f"list: {_takes(typing.get_args(annotation)[0])}"
+    if typing.get_origin(annotation) is tuple:
+        parts = typing.get_args(annotation)
+        return f"{len(parts)} values: {_takes(parts[0])}"
+    lists = [part for part in (annotation, *typing.get_args(annotation)) if typing.get_origin(part) is list]
+    if lists:
+        return f"list: {_takes(typing.get_args(lists[0])[0])}"
     kinds = [part for part in typing.get_args(annotation) if part is not type(None)] or [annotation]
     if issubclass(kinds[0], StrEnum):
         return " or ".join(f"`{member.value}`" for member in kinds[0])

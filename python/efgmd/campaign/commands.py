@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from efgmd.errors import ConfigError
+
 _FOLDER = Annotated[Path, typer.Argument(help="Output folder of a campaign.")]
 
 
@@ -28,11 +30,73 @@ def run(
     run_campaign(campaign, output=output, check_only=check)
 
 
-def analyze(folder: _FOLDER) -> None:
-    """Compute Cq, eta and their errors from the stores of a campaign, finished or still running."""
-    from efgmd.campaign.main import analyze_folder
+def analyze(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(help="Output folder of a campaign; or dumps or files of structures with tensors, of one run."),
+    ],
+    structure: Annotated[
+        Path | None, typer.Option(help="Structure with the atoms in the order of their ids, molecules intact.")
+    ] = None,
+    nuclei: Annotated[
+        list[str] | None,
+        typer.Option(help="Nuclei, for example 127I,14N,2H; a moment in millibarn may follow: 127I=-688."),
+    ] = None,
+    temperature: Annotated[float | None, typer.Option(help="Temperature of the run, kelvin.")] = None,
+    timestep_fs: Annotated[
+        float | None, typer.Option(help="Time of one MD step; of one frame where frames have no steps.")
+    ] = None,
+    supercell: Annotated[
+        tuple[int, int, int], typer.Option(help="Repeats of the structure in the run.", show_default="1 1 1")
+    ] = (1, 1, 1),
+    cells: Annotated[
+        tuple[int, int, int], typer.Option(help="Pseudo-cubic cells along its axes.", show_default="1 1 1")
+    ] = (1, 1, 1),
+    framework: Annotated[
+        str | None, typer.Option(help="Elements whose mean positions carry the symmetry, for example Pb,I.")
+    ] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(help="Distance tolerance of the symmetry search, angstrom.")
+    ] = None,
+    frame: Annotated[str | None, typer.Option(help="Frame of the averages: crystal or molecule.")] = None,
+    follow_axis: Annotated[
+        bool, typer.Option("--follow-axis", help="Follow the unique axis when it moves between x, y and z.")
+    ] = False,
+    skip_ps: Annotated[float, typer.Option(help="Time to leave out at the beginning.", show_default="0")] = 0.0,
+    block: Annotated[int, typer.Option(help="Frames to average into one stored block.", show_default="1")] = 1,
+    columns: Annotated[
+        str | None, typer.Option(help="Name of the tensors in the files, for example c_efg or f_avg.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder to write for files; efg-analysis by default.")
+    ] = None,
+) -> None:
+    """Compute Cq, eta and their errors: from a campaign's stores, finished or still running, or from a trajectory of
+    one's own (with --structure, --nuclei and --temperature)."""
+    from efgmd.campaign.main import analyze_files, analyze_folder
 
-    analyze_folder(folder)
+    if len(sources) == 1 and sources[0].is_dir():
+        if structure or nuclei or temperature:
+            raise ConfigError(
+                f"{sources[0]} is a folder, whose campaign is recorded in it; give it alone, or give files"
+            )
+        analyze_folder(sources[0])
+        return
+    given = {"framework": framework.split(",") if framework else None, "tolerance": tolerance, "frame": frame}
+    analyze_files(
+        sources,
+        structure=structure,
+        nuclei=nuclei or [],
+        temperature=temperature,
+        sites={name: value for name, value in given.items() if value is not None} | {"follow_axis": follow_axis},
+        output=output or Path("efg-analysis"),
+        supercell=supercell,
+        cells=cells,
+        timestep_fs=timestep_fs,
+        skip_ps=skip_ps,
+        samples_per_block=block,
+        columns=columns,
+    )
 
 
 def report(folder: _FOLDER) -> None:

@@ -208,6 +208,9 @@ def _nucleus_entry(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+Nuclei = Annotated[tuple[Annotated[NucleusChoice, BeforeValidator(_nucleus_entry)], ...], Field(min_length=1)]
+
+
 class Campaign(Section):
     """A campaign: one MD run per temperature, EFG tensors sampled in each.
 
@@ -255,7 +258,7 @@ class Campaign(Section):
 
     structure: Structure
     models: Models
-    nuclei: Annotated[tuple[Annotated[NucleusChoice, BeforeValidator(_nucleus_entry)], ...], Field(min_length=1)]
+    nuclei: Nuclei
     temperatures: Annotated[tuple[Positive, ...], Field(min_length=1)]
     output: Path | None = None
     masses: dict[str, Positive] = {}

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from ase.formula import Formula
+from pydantic import ValidationError
 from rich.console import Console
 
 from efgmd.campaign.checks import CheckedCampaign, check_campaign
-from efgmd.campaign.config import Campaign
+from efgmd.campaign.config import Campaign, NucleusChoice, Sites
 from efgmd.campaign.deck import START_FILE
 from efgmd.campaign.provenance import machine, usable_cores, versions
-from efgmd.campaign.reading import load_campaign
+from efgmd.campaign.reading import load_campaign, one_line_each
 from efgmd.campaign.runner import Job, run_jobs
 from efgmd.campaign.spec import SPEC_FILE, STRUCTURE_FILE, RunSpec, make_specs, run_folder
 from efgmd.errors import ConfigError, StoreError
@@ -57,6 +58,55 @@ def analyze_folder(folder: Path, console: Console | None = None) -> None:
 
     results = analyze_campaign(folder, read_record(folder))
     print_table(results, console or Console())
+
+
+def analyze_files(
+    paths: list[Path],
+    *,
+    structure: Path | None,
+    nuclei: list[str],
+    temperature: float | None,
+    sites: dict[str, Any],
+    output: Path,
+    **options: Any,
+) -> None:
+    """Import a trajectory of somebody's own run into ``output``, analyse and report it with those imported before.
+
+    Raises
+    ------
+    ConfigError
+        For missing or wrong options; the trajectory's own errors are `DataError`.
+    """
+    from efgmd.trajectories.analysing import OwnTrajectory, import_trajectory
+
+    needed = {"--structure": structure, "--nuclei": nuclei, "--temperature": temperature}
+    missing = [name for name, value in needed.items() if not value]
+    if structure is None or temperature is None or missing:
+        raise ConfigError(f"a trajectory of your own needs {', '.join(missing)} as well")
+    try:
+        chosen = [_nucleus_choice(text) for entry in nuclei for text in entry.split(",")]
+        grouping = Sites.model_validate(sites)
+    except ValidationError as error:
+        raise ConfigError(one_line_each(error)) from error
+    run = import_trajectory(
+        OwnTrajectory(paths, structure, temperature, tuple(chosen), grouping, **options), output.resolve()
+    )
+    console = Console()
+    for note in run.notes:
+        console.print(f"note: {note}", soft_wrap=True, highlight=False)
+    analyze_folder(output, console)
+    report_folder(output, console)
+
+
+def _nucleus_choice(text: str) -> NucleusChoice:
+    """A nucleus of the command line: ``127I`` or ``127I=-688`` (millibarn)."""
+    name, _, moment = text.partition("=")
+    try:
+        return NucleusChoice(name=name, moment_mb=float(moment) if moment else None)
+    except ValueError as error:
+        if isinstance(error, ValidationError):
+            raise
+        raise ConfigError(f"--nuclei: {text} has a moment that is no number; write for example 127I=-688") from error
 
 
 def report_folder(folder: Path, console: Console | None = None) -> None:

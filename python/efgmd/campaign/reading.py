@@ -50,11 +50,16 @@ def load_campaign(path: Path) -> Campaign:
     try:
         return Campaign.model_validate(content, context={"folder": Path(path).resolve().parent})
     except ValidationError as error:
-        found = error.errors()
-        inside = {item["loc"][: len(item["loc"]) - k] for item in found for k in range(1, len(item["loc"]))}
-        # A list of which every entry is wrong counts as empty for pydantic; its entries have been reported already.
-        kept = [item for item in found if not (item["type"] == "too_short" and item["loc"] in inside)]
-        raise ConfigError([_one_line(item) for item in kept], str(path)) from error
+        raise ConfigError(one_line_each(error), str(path)) from error
+
+
+def one_line_each(error: ValidationError) -> list[str]:
+    """One line per mistake that validation found."""
+    found = error.errors()
+    inside = {item["loc"][: len(item["loc"]) - k] for item in found for k in range(1, len(item["loc"]))}
+    # A list of which every entry is wrong counts as empty for pydantic; its entries have been reported already.
+    kept = [item for item in found if not (item["type"] == "too_short" and item["loc"] in inside)]
+    return [_one_line(item) for item in kept]
 
 
 def field_path(location: tuple[int | str, ...]) -> str:

@@ -59,6 +59,7 @@ def page_content(results: dict[str, Any]) -> dict[str, Any]:
     control = (
         f" ({ensemble['pressure_control']}, {ensemble['pressure_bar']:g} bar)" if ensemble["kind"] == "npt" else ""
     )
+    ensemble_text = "trajectory of an own run" if ensemble["kind"] == "imported" else ensemble["kind"].upper() + control
     done = [f"{entry['temperature_K']:g} K {entry['samples']}" for entry in results["temperatures"]]
     planned = results["temperatures"][0]["samples_planned"]
     sites = [site for entry in results["temperatures"] for site in entry["sites"]]
@@ -68,7 +69,7 @@ def page_content(results: dict[str, Any]) -> dict[str, Any]:
         "results": results,
         "title": f"Quadrupolar couplings of {Formula(results['formula']).reduce()[0]}",
         "summary": (
-            f"{results['n_atoms']} atoms, {ensemble['kind'].upper()}{control} at {temperatures} K; "
+            f"{results['n_atoms']} atoms, {ensemble_text} at {temperatures} K; "
             f"{campaign['production_ps']:g} ps after {campaign['equilibration_ps']:g} ps of equilibration, time step "
             f"{campaign['timestep_fs']:g} fs, a tensor sample every {campaign['sampling_fs']:g} fs."
         ),

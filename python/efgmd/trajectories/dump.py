@@ -114,7 +114,7 @@ class Dump:
         where = f"{path}, step {header.step}"
         names = header.names
         lines = [stream.readline() for _ in range(header.count)]
-        if not lines or not lines[-1].strip():
+        if not lines or not lines[-1].endswith("\n"):  # else a number may be cut off and still look like one
             raise DataError(f"{where}: the file ends within a frame; remove that frame")
         try:
             table = _numbers(lines, names)
@@ -214,6 +214,8 @@ def _numbers(lines: list[str], names: list[str]) -> FloatArray:
     if text:
         rows = [line.split() for line in lines]
         for row in rows:
+            if len(row) != len(names):
+                raise ValueError(f"an atom has {len(row)} columns instead of {len(names)}")
             for number in text:
                 row[number] = "nan"
         words = [word for row in rows for word in row]

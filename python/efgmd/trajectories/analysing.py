@@ -1,0 +1,167 @@
+"""`efgmd analyze` for trajectories of somebody's own runs: imports them, and keeps a record like a campaign's."""
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ase.io
+from ase import Atoms
+from ase.formula import Formula
+
+from efgmd.campaign.config import Nuclei, Sites
+from efgmd.campaign.provenance import machine, versions
+from efgmd.campaign.spec import STRUCTURE_FILE, run_folder
+from efgmd.campaign.worker import STORE_FILE
+from efgmd.errors import ConfigError, StoreError
+from efgmd.trajectories.importing import ImportedRun, TrajectoryImport, read_run
+
+RECORD_FILE = "campaign.json"
+IMPORTED = "imported"
+
+
+@dataclass(frozen=True)
+class OwnTrajectory:
+    """A trajectory and what its files do not tell.
+
+    Attributes
+    ----------
+    paths
+        Dumps, or files of structures.
+    structure
+        Structure file with the atoms in the order of the trajectory's ids, molecules intact.
+    temperature
+        Kelvin.
+    nuclei
+        Nuclei to report.
+    sites
+        How they are grouped.
+    supercell, cells
+        As in a campaign file.
+    timestep_fs, skip_ps, samples_per_block, columns
+        As in `TrajectoryImport`.
+    target_error
+        As in a campaign file.
+    """
+
+    paths: list[Path]
+    structure: Path
+    temperature: float
+    nuclei: Nuclei
+    sites: Sites
+    supercell: tuple[int, int, int] = (1, 1, 1)
+    cells: tuple[int, int, int] = (1, 1, 1)
+    timestep_fs: float | None = None
+    skip_ps: float = 0.0
+    samples_per_block: int = 1
+    columns: str | None = None
+    target_error: dict[str, float] | None = None
+
+
+def import_trajectory(own: OwnTrajectory, output: Path) -> ImportedRun:
+    """Add a trajectory to an output folder as the run of its temperature; `efgmd analyze` of that folder follows.
+
+    A trajectory of the same temperature that was imported before is replaced.
+
+    Raises
+    ------
+    ConfigError
+        If the structure cannot be used, or the folder holds something else.
+    DataError
+        If the trajectory cannot be read.
+    """
+    atoms = _structure(own)
+    record = _record(own, atoms)
+    kept = _earlier(output, record)
+    output.mkdir(parents=True, exist_ok=True)
+    folder = run_folder(output, own.temperature)
+    folder.mkdir(exist_ok=True)
+    run = TrajectoryImport(
+        atoms, own.temperature, own.timestep_fs, own.skip_ps, own.samples_per_block, own.columns
+    ).compute(own.paths, folder, STORE_FILE)
+    record["folders"] = sorted({*kept, folder.name})
+    interval_ps = run.sampling_steps * run.timestep_fs / 1000
+    record["campaign"] |= {
+        "timestep_fs": run.timestep_fs,
+        "sampling_fs": 1000 * interval_ps,
+        "samples_per_block": run.samples_per_block,
+        "production_ps": run.n_samples * interval_ps,
+        "equilibration_ps": own.skip_ps,
+    }
+    atoms.write(output / STRUCTURE_FILE)
+    (output / RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return run
+
+
+def _structure(own: OwnTrajectory) -> Atoms:
+    try:
+        atoms = ase.io.read(own.structure, index=-1)
+    except Exception as error:  # ASE's readers raise anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(f"--structure: cannot read {own.structure} as a structure ({reason})") from error
+    if not isinstance(atoms, Atoms) or not atoms.pbc.all() or abs(atoms.cell.volume) < 1e-6:
+        raise ConfigError(f"--structure: {own.structure} is not periodic in three directions, expected pbc and a cell")
+    elements = {choice.nucleus().element for choice in own.nuclei}
+    missing = sorted(elements - set(atoms.get_chemical_symbols()))
+    if missing:
+        raise ConfigError(f"--nuclei: no {missing[0]} in {own.structure}")
+    labels = {group.array: atoms.arrays[group.array] for group in own.sites.groups if group.array in atoms.arrays}
+    bare = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
+    for name, values in labels.items():
+        bare.set_array(str(name), values)
+    return bare.repeat(own.supercell)
+
+
+def _record(own: OwnTrajectory, atoms: Atoms) -> dict[str, Any]:
+    content = json.dumps([atoms.numbers.tolist(), atoms.positions.tolist(), atoms.cell.array.tolist()])
+    choices = [choice.model_dump(mode="json") for choice in own.nuclei]
+    campaign = {
+        "structure": {"file": str(own.structure), "supercell": list(own.supercell), "cells": list(own.cells)},
+        "nuclei": choices,
+        "sites": own.sites.model_dump(mode="json"),
+        "ensemble": {"kind": IMPORTED},
+        "target_error": own.target_error or {},
+    }
+    return {
+        "campaign": campaign,
+        "campaign_file": "command line",
+        "campaign_sha256": hashlib.sha256(json.dumps(campaign, sort_keys=True).encode()).hexdigest(),
+        "structure_sha256": hashlib.sha256(content.encode()).hexdigest(),
+        "cells": [repeats * cells for repeats, cells in zip(own.supercell, own.cells, strict=True)],
+        "n_atoms": len(atoms),
+        "formula": str(Formula.from_dict(dict(Counter(atoms.get_chemical_symbols())))),
+        "models": {},
+        "nuclei": {
+            choice.name: {
+                "spin": str(choice.nucleus().spin),
+                "moment_mb": choice.nucleus().moment_mb,
+                "source": choice.nucleus().source,
+            }
+            for choice in own.nuclei
+        },
+        "masses": {},
+        "notes": [],
+        "versions": versions(),
+        "machine": machine(),
+    }
+
+
+def _earlier(output: Path, record: dict[str, Any]) -> list[str]:
+    """Folders of temperatures imported before into the same output folder."""
+    path = output / RECORD_FILE
+    if not path.exists():
+        if output.exists() and any(output.iterdir()):
+            raise ConfigError(f"{output} is not empty and was not written by efgmd; choose another --output")
+        return []
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        same = earlier["campaign"]["ensemble"]["kind"] == IMPORTED
+        same = same and earlier["structure_sha256"] == record["structure_sha256"]
+        folders = [str(name) for name in earlier["folders"]]
+    except (ValueError, KeyError) as error:
+        raise StoreError(f"{path} is damaged; choose another --output") from error
+    if not same:
+        raise ConfigError(f"{output} belongs to another campaign or structure; choose another --output")
+    return [name for name in folders if isinstance(read_run(output / name), ImportedRun)]
