@@ -9,7 +9,9 @@ from typing import Any
 from ase import Atoms
 from ase.io import read
 
+from efgmd.analysis.merged import follow_merged_sites
 from efgmd.analysis.temperature import TemperatureAnalysis
+from efgmd.analysis.transition import TransitionAnalysis
 from efgmd.campaign.config import NucleusChoice, Sites
 from efgmd.campaign.provenance import machine, versions
 from efgmd.campaign.spec import STRUCTURE_FILE
@@ -87,6 +89,7 @@ def analyze_campaign(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     if not temperatures:
         raise StoreError(missing[0])
     temperatures.sort(key=lambda entry: entry["temperature_K"])
+    follow_merged_sites(analysis, folder, start, temperatures, [nucleus.name for nucleus in nuclei])
     results = {
         "format": FORMAT,
         "schema": SCHEMA,
@@ -107,6 +110,12 @@ def analyze_campaign(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
         "campaign": campaign,
         "temperatures": temperatures,
     }
+    settings = campaign.get("transition", {})  # imported runs have none
+    results["transition"] = (
+        TransitionAnalysis(settings.get("order_parameters"), settings.get("law", "any"), settings.get("exponent"))
+        .compute(results)
+        .entry
+    )
     _write(folder / RESULTS_FILE, json.dumps(results, indent=1, allow_nan=False) + "\n")
     _write_csv(folder / CSV_FILE, results)
     return results

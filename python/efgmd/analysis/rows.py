@@ -83,6 +83,7 @@ class SiteRows:
             "error_from": origin,
             "tensor_au": [float(value) for value in estimate.mean],
             "covariance_au": estimate.covariance.tolist() if estimate.has_error else None,
+            "degrees_of_freedom": estimate.degrees,
             "abs_cq_instant_MHz": self._instant(nucleus, site),
             "spread_over_nuclei_au": float(np.sqrt(np.trace(np.cov(oriented, rowvar=False))))
             if len(site.indices) > 1

@@ -6,6 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from efgmd.analysis.transition_words import transition_lines
+
 #: A list of sites longer than this is summarised: the structure has no usable symmetry.
 MANY_SITES = 8
 ROUGH = "~"
@@ -97,7 +99,7 @@ def legend(results: dict[str, Any]) -> list[str]:
     if any(site["error_is_rough"] for site in sites):
         lines.append(f"{ROUGH} fewer than 10 independent samples: the error itself is rough, run longer or larger")
     lines += [temperature_line(entry) for entry in results["temperatures"]]
-    return lines + all_warnings(results)
+    return lines + all_warnings(results) + transition_lines(results)
 
 
 def temperature_line(entry: dict[str, Any]) -> str:

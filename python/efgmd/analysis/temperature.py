@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -85,31 +86,10 @@ class TemperatureAnalysis:
         StoreError
             When the store is missing, or holds no block yet.
         """
-        run = read_run(folder)
-        store = Store(folder / STORE_FILE)
-        if store.identity != run.identity:
-            raise StoreError(f"{store.path} and {folder / 'run.json'} belong to different runs; run in a new folder")
-        if len(store.block_steps) == 0:
-            raise StoreError(f"{store.path} holds no complete block of samples yet; let the run continue")
-        block_ps = run.sampling_steps * run.samples_per_block * run.timestep_fs / 1000
-        follower = self._follower.compute(store, atoms, store.block_steps, store.block("cell"), block_ps)
-        average = NucleusAverage()
-        for frames in follower.followed.frames():
-            average.compute(frames)
-        finder = self._find_sites(average, atoms)
-        sites = self._choose_sites(finder, atoms)
-        series = SiteSeries(sites, len(store.block_steps))
-        for frames in follower.followed.frames():
-            series.compute(frames)
-        averaged = isinstance(run, ImportedRun) and run.averaged
-        rows = SiteRows(
-            average,
-            series,
-            block_ps,
-            production_ps=run.n_samples * run.sampling_steps * run.timestep_fs / 1000,
-            impose_symmetry=self._sites.impose_symmetry,
-            instantaneous=not averaged,
-        )
+        opened = self._open(folder, atoms)
+        run, store, follower = opened.run, opened.store, opened.follower
+        finder = self._find_sites(opened.average, atoms)
+        rows = self._rows(opened, self._choose_sites(finder, atoms))
         symmetry = finder.symmetry
         return {
             "temperature_K": run.temperature,
@@ -118,7 +98,7 @@ class TemperatureAnalysis:
             "samples": len(store.sample_steps),
             "samples_planned": run.n_samples,
             "blocks": len(store.block_steps),
-            "block_ps": block_ps,
+            "block_ps": opened.block_ps,
             "seed": run.seed,
             "versions_of_run": store.header.get("versions", {}),
             "measured": {name: _scalar(store.sample(name)) for name in ("temperature", "pressure", "potential_energy")},
@@ -135,13 +115,50 @@ class TemperatureAnalysis:
             "axes": follower.description,
             "traces": _traces(store, run),
             "notes": list(run.notes) if isinstance(run, ImportedRun) else [],
-            "sites": [
-                rows.row(nucleus, number, site, self._target_error.get(nucleus.name))
-                for nucleus in self._nuclei
-                for number, site in enumerate(sites)
-                if site.element == nucleus.element
-            ],
+            "sites": rows,
         }
+
+    def sites_of(self, folder: Path, atoms: Atoms) -> list[Site]:
+        """Sites that the mean structure of a run shows; ``folder`` and ``atoms`` as for `compute`."""
+        return self._choose_sites(self._find_sites(self._open(folder, atoms).average, atoms), atoms)
+
+    def rows(self, folder: Path, atoms: Atoms, sites: list[Site]) -> list[dict[str, Any]]:
+        """The entry ``sites`` of a run's results with nuclei grouped into given sites instead of its own."""
+        return self._rows(self._open(folder, atoms), sites)
+
+    def _open(self, folder: Path, atoms: Atoms) -> "_OpenedRun":
+        run = read_run(folder)
+        store = Store(folder / STORE_FILE)
+        if store.identity != run.identity:
+            raise StoreError(f"{store.path} and {folder / 'run.json'} belong to different runs; run in a new folder")
+        if len(store.block_steps) == 0:
+            raise StoreError(f"{store.path} holds no complete block of samples yet; let the run continue")
+        block_ps = run.sampling_steps * run.samples_per_block * run.timestep_fs / 1000
+        follower = self._follower.compute(store, atoms, store.block_steps, store.block("cell"), block_ps)
+        average = NucleusAverage()
+        for frames in follower.followed.frames():
+            average.compute(frames)
+        return _OpenedRun(run, store, follower, average, block_ps)
+
+    def _rows(self, opened: "_OpenedRun", sites: list[Site]) -> list[dict[str, Any]]:
+        run = opened.run
+        series = SiteSeries(sites, len(opened.store.block_steps))
+        for frames in opened.follower.followed.frames():
+            series.compute(frames)
+        rows = SiteRows(
+            opened.average,
+            series,
+            opened.block_ps,
+            production_ps=run.n_samples * run.sampling_steps * run.timestep_fs / 1000,
+            impose_symmetry=self._sites.impose_symmetry,
+            instantaneous=not (isinstance(run, ImportedRun) and run.averaged),
+        )
+        return [
+            rows.row(nucleus, number, site, self._target_error.get(nucleus.name))
+            for nucleus in self._nuclei
+            for number, site in enumerate(sites)
+            if site.element == nucleus.element
+        ]
 
     def _find_sites(self, average: NucleusAverage, atoms: Atoms) -> SiteFinder:
         """Sites of one repeat of the mean structure."""
@@ -170,6 +187,17 @@ class TemperatureAnalysis:
             "cells": list(self._cells),
             "unique_axes": unique_axes(store.sample("cell"), self._cells),
         }
+
+
+@dataclass(frozen=True)
+class _OpenedRun:
+    """A run's description, its store, its frames with followed axes, and the means of its nuclei."""
+
+    run: RunSpec | ImportedRun
+    store: Store
+    follower: FrameFollower
+    average: NucleusAverage
+    block_ps: float
 
 
 def one_repeat(atoms: Atoms, supercell: tuple[int, int, int]) -> Atoms:

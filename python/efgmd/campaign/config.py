@@ -5,15 +5,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from efgmd.campaign.section import Section
+from efgmd.campaign.transition import Transition
 from efgmd.errors import ConfigError
 from efgmd.nuclei import Nucleus, nucleus
 
@@ -32,12 +32,6 @@ def _existing(path: Path, info: ValidationInfo) -> Path:
 
 
 ExistingFile = Annotated[Path, AfterValidator(_existing)]
-
-
-class Section(BaseModel):
-    """A mapping of the campaign file; unknown fields are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Structure(Section):
@@ -254,6 +248,8 @@ class Campaign(Section):
         Grouping of nuclei.
     target_error
         Sampling error of Cq (MHz) to reach, by nucleus; the results say how much longer to run for it.
+    transition
+        How a phase transition is looked for.
     """
 
     structure: Structure
@@ -261,7 +257,7 @@ class Campaign(Section):
     nuclei: Nuclei
     temperatures: Annotated[tuple[Positive, ...], Field(min_length=1)]
     output: Path | None = None
-    masses: dict[str, Positive] = {}
+    masses: dict[str, Positive] = Field(default={})
     ensemble: Ensemble = Ensemble()
     timestep_fs: Positive = 0.5
     equilibration_ps: NotNegative = 10.0
@@ -274,7 +270,8 @@ class Campaign(Section):
     ranks: Count = 1
     restart_minutes: NotNegative = 5.0
     sites: Sites = Sites()
-    target_error: dict[str, Positive] = {}
+    target_error: dict[str, Positive] = Field(default={})
+    transition: Transition = Transition()
 
     @field_validator("temperatures")
     @classmethod
@@ -296,6 +293,17 @@ class Campaign(Section):
         unknown = sorted(set(self.target_error) - {choice.name for choice in self.nuclei})
         if unknown:
             raise ValueError(f"target_error: found {unknown[0]}, expected one of the nuclei")
+        return self
+
+    @model_validator(mode="after")
+    def _nuclei_of_order_parameters(self) -> "Campaign":
+        known = [choice.name for choice in self.nuclei]
+        for index, choice in enumerate(self.transition.order_parameters or ()):
+            if choice.nucleus is not None and choice.nucleus not in known:
+                raise ValueError(
+                    f"transition.order_parameters[{index}].nucleus: found {choice.nucleus}, "
+                    f"expected one of {' '.join(known)}"
+                )
         return self
 
     @property

@@ -1,0 +1,131 @@
+"""What a measured size says about the true one: likelihoods of quantities that cannot be negative."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
+from scipy.special import gammaln, ive
+from scipy.stats import chi, ncx2, norm
+
+FloatArray = NDArray[np.float64]
+
+# Beyond this ratio of size to noise the non-central chi distribution is a normal one within the table's accuracy.
+_NORMAL_BEYOND = 30.0
+_TABLE = 2048
+
+
+@dataclass(frozen=True)
+class Magnitude:
+    """The length of a vector (or tensor) that was measured with noise in each of its components.
+
+    A length of noise alone is not zero, so lengths are biased upwards. With ``k`` components of independent noise
+    ``sigma`` the measured length follows the non-central chi distribution of the true one; its likelihood has the bias
+    in it, and serves for lengths far above the noise, inside it, and for bounds alike.
+
+    Attributes
+    ----------
+    size
+        Measured length, in any unit.
+    noise
+        Standard error of each component, in the same unit.
+    components
+        Effective number of components; 1 for the absolute value of a number.
+    degrees
+        Degrees of freedom of the noise's own estimate. With few of them the likelihood gets the tails of Student's t.
+    """
+
+    size: float
+    noise: float
+    components: float = 1.0
+    degrees: float = np.inf
+
+    @classmethod
+    def of_vector(cls, mean: ArrayLike, covariance: ArrayLike, degrees: float = np.inf) -> "Magnitude":
+        """Length of a vector of shape ``(d,)`` with a covariance of shape ``(d, d)``.
+
+        Unequal noise is replaced by equal noise in fewer components with the same mean and variance of the squared
+        length (F. E. Satterthwaite, Biometrics Bull. 2, 110 (1946)).
+        """
+        vector, matrix = np.asarray(mean, dtype=np.float64), np.asarray(covariance, dtype=np.float64)
+        total, squares = float(np.trace(matrix)), float(np.sum(matrix**2))
+        components = total**2 / squares if squares > 0 else 1.0
+        return cls(float(np.linalg.norm(vector)), float(np.sqrt(total / components)), components, degrees)
+
+    @classmethod
+    def below(cls, bound: float) -> "Magnitude":
+        """A 95 % upper bound of which nothing else is known."""
+        return cls(0.0, bound / float(norm.ppf(0.975)))
+
+    @property
+    def debiased(self) -> float:
+        """Length without the share of the noise; 0 when noise explains all of it."""
+        return float(np.sqrt(max(0.0, self.size**2 - self.components * self.noise**2)))
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether noise alone exceeds this length in more than 5 % of cases."""
+        return bool(self.size < self.noise * chi.ppf(0.95, self.components))
+
+    @cached_property
+    def interval(self) -> tuple[float, float]:
+        """Equal-tailed 95 % interval of the true length; its lower end is 0 when the length is compatible with zero.
+
+        Every true length is taken that would give the measured one or more, and the measured one or less, in at
+        least 2.5 % of cases each. The degrees of freedom of the noise are not in it.
+        """
+        ends = []
+        for share in (0.975, 0.025):  # of smaller lengths
+
+            def excess(true: float, share: float = share) -> float:
+                return float(self.share_below(true) - share)
+
+            top = self.size + 10 * self.noise
+            ends.append(0.0 if excess(0.0) <= 0 else float(brentq(excess, 0.0, top)))
+        return ends[0], ends[1]
+
+    def share_below(self, true: float) -> float:
+        """Probability of a length up to the measured one when the true one is ``true``."""
+        measured, offset = self.size / self.noise, true / self.noise
+        if min(measured, offset) > _NORMAL_BEYOND:
+            return float(norm.cdf(np.sqrt(max(measured**2 - self.components + 1, 0.0)) - offset))
+        return float(ncx2.cdf(measured**2, self.components, max(offset**2, 1e-12)))
+
+    def log(self, true: ArrayLike) -> FloatArray:
+        """Log likelihood of true lengths (0 or more) of any shape, relative to its maximum."""
+        ratio = np.asarray(true, dtype=np.float64) / self.noise
+        measured = self.size / self.noise
+        if measured > _NORMAL_BEYOND:
+            values = -0.5 * (ratio - np.sqrt(measured**2 - self.components + 1)) ** 2
+        else:
+            grid, table = self._table
+            values = np.where(
+                ratio <= grid[-1],
+                np.interp(ratio, grid, table),
+                table[-1] - 0.5 * ((ratio - measured) ** 2 - (grid[-1] - measured) ** 2),
+            )
+        if np.isfinite(self.degrees):
+            values = -0.5 * (self.degrees + 1) * np.log1p(-2.0 * values / self.degrees)
+        return np.asarray(values)
+
+    @cached_property
+    def _table(self) -> tuple[FloatArray, FloatArray]:
+        measured = self.size / self.noise
+        grid = np.linspace(0.0, measured + 12.0, _TABLE)
+        values = _log_noncentral_chi(measured, grid, self.components)
+        return grid, values - values.max()
+
+
+def _log_noncentral_chi(measured: float, true: FloatArray, components: float) -> FloatArray:
+    """Log density of the measured length in units of its noise, but for terms without ``true``.
+
+    The density is ``x (x/a)^nu exp(-(x^2 + a^2)/2) I_nu(x a)`` with ``nu = k/2 - 1``.
+    """
+    order = components / 2 - 1
+    product = measured * true
+    small = product < 1e-6
+    safe = np.where(small, 1.0, product)
+    # ive is I_nu exp(-x a); near zero I_nu(z)/z^nu tends to 1/(2^nu Gamma(nu + 1)).
+    bessel = np.where(small, -order * np.log(2) - gammaln(order + 1), np.log(ive(order, safe)) - order * np.log(safe))
+    return np.asarray(bessel + np.where(small, 0.0, product) - 0.5 * true**2)
