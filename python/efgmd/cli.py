@@ -20,6 +20,8 @@ app = typer.Typer(
 for _module in (
     "efgmd.campaign.commands",
     "efgmd.training.commands",
+    "efgmd.frames.commands",
+    "efgmd.labelling.commands",
     "efgmd.coupling.commands",
     "efgmd.doctor.commands",
 ):

@@ -150,8 +150,31 @@ def nucleus(name: str, moment_mb: float | None = None, spin: str | float | None 
     return Nucleus(name, value, float(moment_mb), "user")
 
 
+def parse_nuclei(text: str) -> list[Nucleus]:
+    """Nuclei from a list like ``127I,14N`` or ``127I=-688``, the latter with a quadrupole moment in mb.
+
+    Raises
+    ------
+    ConfigError
+        As `nucleus` does, and for a moment that is not a number.
+    """
+    found = []
+    for item in text.split(","):
+        name, equals, moment = item.strip().partition("=")
+        try:
+            found.append(nucleus(name, float(moment) if equals else None))
+        except ValueError:
+            raise ConfigError(f"quadrupole moment of {name}: '{moment}' is not a number of millibarn") from None
+    return found
+
+
+def known_nuclei(element: str) -> list[Nucleus]:
+    """Built-in quadrupolar nuclei of an element, given by its symbol."""
+    return [nucleus(name) for name in _MOMENTS if name.lstrip("0123456789") == element]
+
+
 def _known(element: str | None = None) -> str:
-    names = [name for name in _MOMENTS if element and name.lstrip("0123456789") == element]
+    names = [found.name for found in known_nuclei(element)] if element else []
     return ", ".join(names or _MOMENTS)
 
 

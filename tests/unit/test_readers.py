@@ -7,7 +7,8 @@ from ase.io import write
 from toy_data import frame, write_frames
 
 from efgmd.errors import DataError
-from efgmd.frames.readers import LabelKeys, read_frames
+from efgmd.frames.labels import LabelKeys
+from efgmd.frames.readers import read_frames
 
 
 @pytest.fixture

@@ -1,161 +1,98 @@
-"""Read labelled frames: energy, forces, stress and EFG tensors, from extended XYZ or any file that ASE reads."""
+"""Read labelled frames: energy, forces, stress and EFG tensors, from the output of many codes."""
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import ase.io
-import numpy as np
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
-from numpy.typing import NDArray
 
-from efgmd.errors import DataError
-
-#: A tensor may miss tracelessness and symmetry by this much, in a.u. plus a share of its largest component: the
-#: rounding of a text file (VASP prints 1e-3 V/angstrom^2, 1e-5 a.u.), and far below what a model can resolve.
-EFG_ABSOLUTE_TOLERANCE = 1e-4
-EFG_RELATIVE_TOLERANCE = 1e-4
+from efgmd.errors import ConfigError, DataError
+from efgmd.frames.formats import FORMATS, find_format, recognise
+from efgmd.frames.labels import LabelKeys, labelled
 
 
-@dataclass(frozen=True)
-class LabelKeys:
-    """Names under which the labels are stored in ``atoms.info``, ``atoms.arrays`` or the frame's calculator.
-
-    Attributes
-    ----------
-    energy
-        Total energy of the frame, eV.
-    forces
-        Of shape ``(N, 3)``, eV/angstrom.
-    stress
-        Voigt (xx yy zz yz xz xy), nine numbers or ``(3, 3)``, eV/angstrom^3, positive under tension as in ASE.
-    efg
-        Of shape ``(N, 9)`` row-major or ``(N, 3, 3)``, a.u.
-    """
-
-    energy: str = "energy"
-    forces: str = "forces"
-    stress: str = "stress"
-    efg: str = "efg"
-
-
-def read_frames(path: str | Path, keys: LabelKeys | None = None, require: Sequence[str] = ()) -> list[Atoms]:
+def read_frames(
+    path: str | Path,
+    keys: LabelKeys | None = None,
+    require: Sequence[str] = (),
+    file_format: str | None = None,
+    structure: str | Path | None = None,
+) -> list[Atoms]:
     """Read all frames of a file, with their labels in one place and checked.
+
+    Where only some of the ionic steps of a run have EFG tensors (VASP can compute them at the end), and ``require``
+    asks for them, the others are left out with a warning.
 
     Parameters
     ----------
     path
-        File in any format that ASE reads.
+        File of one of `efgmd.frames.formats.FORMATS`.
     keys
         Names of the labels in the file.
     require
-        Labels ("energy", "forces", "stress", "efg") that every frame must have.
+        Labels ("energy", "forces", "stress", "efg") that every frame must have; "efg" means the tensor of every atom.
+    file_format
+        Name of the format; recognised by name and content if None.
+    structure
+        File with the structure, for formats that keep it apart (gipaw, elk, cp2k).
 
     Returns
     -------
     Frames with ``energy``, ``forces`` and ``stress`` (Voigt) as results of ``atoms.calc`` and, where present, the
-    symmetric traceless tensors in ``atoms.arrays["efg"]``, of shape ``(N, 3, 3)``. ``atoms.info`` is kept.
+    symmetric traceless tensors in ``atoms.arrays["efg"]``, of shape ``(N, 3, 3)``, a.u., with the sign of the second
+    derivatives of the electrostatic potential. Atoms without a tensor have NaN there and False in ``efg_known``, an
+    array that is there only if there are such atoms; see `efgmd.frames.labels.known_atoms`. ``atoms.info`` is kept.
 
     Raises
     ------
     DataError
         Unreadable file, missing label, wrong shape, a value that is not finite, or a tensor that is
-        not symmetric and traceless.
+        not symmetric and traceless. Names file and line, or file and frame.
+    ConfigError
+        Unknown format, or a structure for a format that has its own.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> _ = (folder / "n2.magres").write_text('''#$magres-abinitio-v1.0
+    ... [atoms]
+    ... units atom Angstrom
+    ... atom N N 1 0 0 0
+    ... [/atoms]
+    ... [magres]
+    ... units efg au
+    ... efg N 1 0.6 0 0  0 0.6 0  0 0 -1.2
+    ... [/magres]
+    ... ''')
+    >>> read_frames(folder / "n2.magres")[0].arrays["efg"][0, 2, 2]
+    np.float64(-1.2)
     """
     keys = keys or LabelKeys()
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file")
-    try:
-        frames = ase.io.read(path, index=":")
-    except Exception as error:  # ASE's readers raise anything, down to StopIteration
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path}: ASE cannot read it ({reason}); give extended XYZ or another ASE format") from error
+    chosen = find_format(file_format) if file_format else recognise(path)
+    if structure is not None and not chosen.takes_structure:
+        having = ", ".join(item.name for item in FORMATS.values() if item.takes_structure)
+        raise ConfigError(f"{path}: format {chosen.name} has its own structure; --structure is for {having}")
+    frames = chosen.read(path, Path(structure) if structure is not None else None)
     if not frames:
         raise DataError(f"{path}: holds no frames")
-    return [labelled(atoms, keys, require, f"{path}, frame {number}") for number, atoms in enumerate(frames)]
+    numbered = list(enumerate(frames))
+    if "efg" in require and chosen.name == "vasp":
+        numbered = _with_tensors(path, numbered)
+    return [labelled(atoms, keys, require, f"{path}, frame {number}", chosen.rounding) for number, atoms in numbered]
 
 
-def labelled(atoms: Atoms, keys: LabelKeys, require: Sequence[str], where: str) -> Atoms:
-    """One frame of `read_frames`; ``where`` (file and frame) begins its errors."""
-    n = len(atoms)
-    if not n:
-        raise DataError(f"{where}: has no atoms")
-    if not np.isfinite(atoms.positions).all() or not np.isfinite(atoms.cell.array).all():
-        raise DataError(f"{where}: positions or cell are not finite numbers")
-    if atoms.pbc.any() and np.any(atoms.cell.lengths()[atoms.pbc] == 0):
-        raise DataError(f"{where}: is periodic along an axis without a cell vector")
-    labels = {name: _find(atoms, getattr(keys, name)) for name in ("energy", "forces", "stress", "efg")}
-    for name in require:
-        if labels[name] is None:
-            raise DataError(
-                f"{where}: has no {name} under the key '{getattr(keys, name)}'; it has {_present(atoms)}; "
-                f"name the right one (--key {name}=...)"
-            )
-    frame = atoms.copy()
-    results: dict[str, NDArray | float] = {}
-    if labels["energy"] is not None:
-        results["energy"] = float(_numbers(labels["energy"], [()], "energy", where))
-    if labels["forces"] is not None:
-        results["forces"] = _numbers(labels["forces"], [(n, 3)], "forces", where)
-    if labels["stress"] is not None:
-        stress = _numbers(labels["stress"], [(6,), (9,), (3, 3)], "stress", where)
-        results["stress"] = _voigt(stress, where)
-    if labels["efg"] is not None:
-        tensors = _numbers(labels["efg"], [(n, 9), (n, 3, 3)], "efg", where).reshape(n, 3, 3)
-        for key in {keys.efg, "efg"} & set(frame.arrays):
-            del frame.arrays[key]
-        frame.new_array("efg", _checked_efg(tensors, where))
-    frame.calc = SinglePointCalculator(frame, **results)
-    return frame
-
-
-def _find(atoms: Atoms, key: str):
-    for place in (atoms.calc.results if atoms.calc is not None else {}, atoms.arrays, atoms.info):
-        if key in place:
-            return place[key]
-    return None
-
-
-def _present(atoms: Atoms) -> str:
-    calculated = list(atoms.calc.results) if atoms.calc is not None else []
-    names = [name for name in [*calculated, *atoms.arrays, *atoms.info] if name not in ("numbers", "positions")]
-    return ", ".join(names) or "no labels at all"
-
-
-def _numbers(value, shapes: list[tuple[int, ...]], name: str, where: str) -> NDArray[np.float64]:
-    try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise DataError(f"{where}: {name} is not numeric") from None
-    if array.shape not in shapes:
-        raise DataError(f"{where}: {name} has shape {array.shape}, expected {' or '.join(map(str, shapes))}")
-    if not np.isfinite(array).all():
-        raise DataError(f"{where}: {name} holds values that are not finite; remove or relabel the frame")
-    return array
-
-
-def _voigt(stress: NDArray[np.float64], where: str) -> NDArray[np.float64]:
-    if stress.shape == (6,):
-        return stress
-    full = stress.reshape(3, 3)
-    if np.abs(full - full.T).max() > 1e-6 + 1e-3 * np.abs(full).max():
-        raise DataError(f"{where}: stress is not symmetric")
-    full = 0.5 * (full + full.T)
-    return full[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
-
-
-def _checked_efg(tensors: NDArray[np.float64], where: str) -> NDArray[np.float64]:
-    """Symmetrise tensors of shape ``(N, 3, 3)`` whose trace and asymmetry are rounding; refuse others."""
-    tolerance = EFG_ABSOLUTE_TOLERANCE + EFG_RELATIVE_TOLERANCE * np.abs(tensors).max(axis=(1, 2))
-    transposed = tensors.transpose(0, 2, 1)
-    trace = np.trace(tensors, axis1=1, axis2=2)
-    for name, size in (("asymmetry", np.abs(tensors - transposed).max(axis=(1, 2))), ("trace", np.abs(trace))):
-        if (size > tolerance).any():
-            atom = int((size - tolerance).argmax())
-            raise DataError(
-                f"{where}: the efg tensor of atom {atom} has {name} {size[atom]:.3g} a.u., which is not rounding; "
-                "give symmetric traceless tensors, row-major"
-            )
-    return 0.5 * (tensors + transposed) - trace[:, None, None] / 3 * np.eye(3)
+def _with_tensors(path: Path, numbered: list[tuple[int, Atoms]]) -> list[tuple[int, Atoms]]:
+    """Frames that have a table of tensors, if any has one."""
+    having = [(number, atoms) for number, atoms in numbered if "efg" in atoms.arrays]
+    if not having:
+        raise DataError(f"{path}: holds no EFG tensors; run VASP with LEFG = .TRUE.")
+    if len(having) < len(numbered):
+        left_out = len(numbered) - len(having)
+        warnings.warn(
+            f"{path}: {left_out} of {len(numbered)} ionic steps have no EFG tensors and are left out", stacklevel=3
+        )
+    return having

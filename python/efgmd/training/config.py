@@ -10,7 +10,7 @@ from ase.data import chemical_symbols
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from efgmd.errors import ConfigError
-from efgmd.frames.readers import LabelKeys
+from efgmd.frames.labels import LabelKeys
 from efgmd.training.objectives import EnergyObjective
 
 Kind = Literal["energy", "efg"]

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from efgmd.errors import DataError
+from efgmd.frames.labels import LabelKeys
 from efgmd.frames.neighbours import Batch, PairList, join, neighbourhoods, volume
-from efgmd.frames.readers import LabelKeys, read_frames
+from efgmd.frames.readers import read_frames
 
 #: Labels that each kind of model is trained on.
 REQUIRED = {"energy": ("energy", "forces"), "efg": ("efg",)}

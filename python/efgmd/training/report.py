@@ -7,10 +7,8 @@ from pathlib import Path
 from rich.console import Console
 
 import efgmd
-from efgmd.errors import ConfigError
-from efgmd.frames.readers import LabelKeys
+from efgmd.frames.labels import label_keys
 from efgmd.models.io import load_model
-from efgmd.training.config import parse_assignments
 from efgmd.training.dataset import load
 from efgmd.training.evaluation import Evaluation, evaluate, table
 from efgmd.training.plots import parity_plot
@@ -47,12 +45,9 @@ def evaluate_files(
     DataError
         Frames that cannot be used, or that hold elements the model does not know.
     """
-    names = parse_assignments(keys, "--key")
-    for name in names:
-        if name not in LabelKeys.__dataclass_fields__:
-            raise ConfigError(f"--key {name}: unknown, expected one of {', '.join(LabelKeys.__dataclass_fields__)}")
+    names = label_keys(keys)
     model = load_model(model_file, dtype=dtype)
-    data = load(data_files, model.kind, LabelKeys(**names))
+    data = load(data_files, model.kind, names)
     result = evaluate(model, data)
     console = Console()
     console.print(table(result, model_file.name))

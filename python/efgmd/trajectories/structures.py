@@ -10,7 +10,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from efgmd.errors import DataError
-from efgmd.frames.readers import LabelKeys, labelled
+from efgmd.frames.labels import LabelKeys, labelled
 from efgmd.tensors import matrix_to_six, rotate
 
 FloatArray = NDArray[np.float64]

@@ -1,0 +1,1 @@
+"""First-principles labels: frames run through a density-functional code for EFG tensors, forces and energies."""

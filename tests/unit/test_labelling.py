@@ -1,0 +1,210 @@
+"""k-points that mean the same in every supercell, and the command around the calculations (these: tests/labelling)."""
+
+import sys
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, make_supercell
+from ase.dft.kpoints import monkhorst_pack
+from ase.io import read, write
+from scipy.spatial.transform import Rotation
+
+from efgmd.errors import ConfigError, DataError
+from efgmd.frames.readers import read_frames
+from efgmd.labelling.interpreter import gpaw_python
+from efgmd.labelling.kpoints import Mesh, folded, parse_mesh, parse_primitive, supercell_matrix
+from efgmd.labelling.label import Settings, label
+
+CUBIC = 6.3 * np.eye(3)
+#: Rows of sqrt2 x sqrt2 x 2 cells in units of the cubic cell.
+ROOT2 = np.array([[1, 1, 0], [-1, 1, 0], [0, 0, 2]])
+
+
+def modulo(points):
+    """Points in [0, 1), in an order that does not depend on theirs."""
+    points = np.round(np.asarray(points) % 1.0, 6) % 1.0
+    return points[np.lexsort(points.T)]
+
+
+def test_meshes_are_those_of_monkhorst_and_pack():
+    np.testing.assert_allclose(modulo(Mesh((4, 4, 2), "shifted").points()), modulo(monkhorst_pack((4, 4, 2))))
+    np.testing.assert_allclose(modulo(Mesh((3, 1, 3)).points()), modulo(monkhorst_pack((3, 1, 3))))
+    both = np.vstack([monkhorst_pack((2, 2, 2)), monkhorst_pack((2, 2, 2)) + 0.25])
+    np.testing.assert_allclose(modulo(Mesh((2, 2, 2), "bcc").points()), modulo(both))
+
+
+def test_the_body_centred_set_folds_from_sixteen_points_to_four():
+    mesh = Mesh((2, 2, 2), "bcc")
+    assert len(folded(mesh, np.eye(3, dtype=int), "f")) == 16
+    assert len(folded(mesh, ROOT2, "f")) == 4
+
+
+@pytest.mark.parametrize("mesh", [Mesh((4, 4, 4)), Mesh((4, 4, 4), "shifted"), Mesh((4, 4, 4), "bcc")], ids=str)
+@pytest.mark.parametrize("matrix", [ROOT2, np.diag([2, 2, 1]), [[0, 1, 1], [1, 0, 1], [1, 1, 0]]], ids=["r", "d", "f"])
+def test_a_folded_set_samples_lattice_functions_alike(mesh, matrix):
+    """The mean of exp(2 pi i k n) over a set must be the same for every vector n of the superlattice."""
+    matrix = np.array(matrix)
+    points = folded(mesh, matrix, "f")
+    assert len(points) * abs(round(np.linalg.det(matrix))) == len(mesh.points())
+    steps = np.array(list(np.ndindex(5, 5, 5))) - 2
+
+    def means(points, vectors):
+        return np.exp(2j * np.pi * (vectors @ points.T)).mean(axis=1)
+
+    np.testing.assert_allclose(means(points, steps), means(mesh.points(), steps @ matrix), atol=1e-7)
+
+
+def test_supercells_are_recognised_however_they_lie():
+    rng = np.random.default_rng(0)
+    for matrix in (np.eye(3), ROOT2, np.diag([2, 2, 2]), np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])):
+        for _ in range(5):
+            strain = np.eye(3) + rng.uniform(-0.03, 0.03, (3, 3))
+            turn = Rotation.random(random_state=int(rng.integers(2**31))).as_matrix()
+            upright = matrix @ CUBIC @ strain
+            found = supercell_matrix(upright, CUBIC, "f")
+            np.testing.assert_array_equal(found, matrix)
+            turned = supercell_matrix(upright @ turn.T, CUBIC, "f")
+            assert abs(np.linalg.det(turned)) == pytest.approx(abs(np.linalg.det(matrix)))
+            np.testing.assert_array_equal(turned @ turned.T, matrix @ matrix.T)
+            # The lattice is cubic, so turned copies have the same set.
+            sets = [modulo(folded(Mesh((4, 4, 4), "bcc"), each, "f")) for each in (found, turned)]
+            np.testing.assert_allclose(*sets, atol=1e-6)
+
+
+def test_supercells_of_a_hexagonal_lattice():
+    primitive = bulk("Mg").cell.array
+    cell = make_supercell(bulk("Mg"), [[2, 1, 0], [0, 2, 0], [0, 0, 3]]).cell.array
+    matrix = supercell_matrix(cell, primitive, "f")
+    metric = primitive @ primitive.T
+    np.testing.assert_allclose(matrix @ metric @ matrix.T, cell @ cell.T, atol=1e-9)
+
+
+def test_what_is_no_supercell_or_cannot_carry_the_mesh():
+    with pytest.raises(DataError, match=r"f\.xyz, frame 3: its cell \(7\.560 7\.560 7\.560 angstrom\) is no supercell"):
+        supercell_matrix(7.56 * np.eye(3), CUBIC, "f.xyz, frame 3")
+    with pytest.raises(DataError, match=r"frame 3: the 8 k-points of 2x2x2 do not fold into this supercell of 27"):
+        folded(Mesh((2, 2, 2)), 3 * np.eye(3, dtype=int), "f.xyz, frame 3")
+
+
+def test_meshes_as_they_are_written():
+    assert parse_mesh("2x2x2:bcc", None) == Mesh((2, 2, 2), "bcc")
+    assert parse_mesh("gamma", None) == Mesh((1, 1, 1))
+    assert str(parse_mesh("4x4x2:shifted", None)) == "4x4x2:shifted"
+    # 2 pi / 6.3 = 0.997: a spacing of 0.5 needs two points, one of 0.3 four.
+    assert parse_mesh("spacing=0.5", CUBIC) == Mesh((2, 2, 2))
+    assert parse_mesh("spacing=0.3:bcc", parse_primitive("6.3,6.3,12.6")) == Mesh((4, 4, 2), "bcc")
+    np.testing.assert_allclose(parse_primitive("3,3,5,90,90,120")[1], [-1.5, 1.5 * 3**0.5, 0], atol=1e-12)
+    for text in ("2x2", "2x2x0", "2x2x2:odd", "spacing=0", "dense", "gamma:bcc"):
+        with pytest.raises(ConfigError, match=f"--kpoints {text}: write 2x2x2"):
+            parse_mesh(text, CUBIC)
+    with pytest.raises(ConfigError, match=r"a spacing needs the primitive cell \(--primitive\)"):
+        parse_mesh("spacing=0.3", None)
+    for text in ("6.3", "6.3,6.3,0", "a,b,c", "1,1,1,90,90,0"):
+        with pytest.raises(ConfigError, match=f"--primitive {text}: write the lengths"):
+            parse_primitive(text)
+
+
+def program(path, body):
+    """An executable shell script."""
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_the_interpreter_is_checked_before_anything_runs(tmp_path, monkeypatch):
+    with pytest.raises(ConfigError, match=r"none: no such program; choose another with --python or EFGMD_GPAW_PYTHON"):
+        gpaw_python(str(tmp_path / "none"))
+    with pytest.raises(ConfigError, match=r"cannot import GPAW \(.*No module named 'gpaw'\).*apt install .*gpaw"):
+        gpaw_python(sys.executable)
+    monkeypatch.setenv("EFGMD_GPAW_PYTHON", program(tmp_path / "new", "echo 25.1.0 data"))
+    with pytest.raises(
+        ConfigError, match=r"new: has GPAW 25\.1\.0, but the tensors are taken from the insides of 22\.8"
+    ):
+        gpaw_python(None)
+    with pytest.raises(ConfigError, match="GPAW finds no atomic data sets; install gpaw-data"):
+        gpaw_python(program(tmp_path / "bare", "echo 22.8.0 none"))
+
+
+#: Stands for a Python with GPAW: answers the probe, and "computes" from the job alone.
+STAND_IN = """#!{python}
+import json, sys, time
+import numpy as np
+if sys.argv[1] == "-c":
+    print("22.8.0 data")
+    sys.exit()
+job = json.load(open(sys.argv[2]))
+with open({calls!r}, "a") as calls:
+    calls.write(sys.argv[3] + chr(10))
+if job["numbers"][0] == 2 and {fail}:
+    sys.exit("KohnShamConvergenceError: not converged")
+n = len(job["numbers"])
+V = np.tile(np.diag([-0.5, -0.5, 1.0]) * job["numbers"][0], (n, 1, 1))
+np.savez(sys.argv[3], V=V, E=-1.5 * n, F=np.zeros((n, 3)), gap=2.0, sym=np.array(["Ne"] * n), pos=job["positions"],
+         cell=job["cell"], method="stand-in", identity=job["identity"])
+"""
+
+
+def stand_in(folder, fail=False):
+    path = folder / "stand_in"
+    path.write_text(STAND_IN.format(python=sys.executable, calls=str(folder / "calls"), fail=fail))
+    path.chmod(0o755)
+    return str(path)
+
+
+def noble(folder, *symbols, n=2):
+    path = folder / "in.xyz"
+    frames = [
+        Atoms([symbol] * n, positions=[[0, 0, 2.0 * k] for k in range(n)], cell=[4, 4, 2 * n], pbc=True)
+        for symbol in symbols
+    ]
+    for number, atoms in enumerate(frames):
+        atoms.info["tag"] = f"run-{number}"
+    write(path, frames, format="extxyz")
+    return path
+
+
+def test_finished_frames_are_kept_and_failed_ones_tried_again(tmp_path):
+    source, output = noble(tmp_path, "Ne", "He", "Ar"), tmp_path / "out.xyz"
+    settings = Settings(Mesh((2, 2, 2)))
+    with pytest.raises(
+        DataError, match=r"in\.xyz, frame 1: KohnShamConvergenceError: not converged \(see .*00001\.txt"
+    ):
+        label(source, output, settings, processes=2, python=stand_in(tmp_path, fail=True))
+    assert [atoms.info["tag"] for atoms in read_frames(output, require=("efg",))] == ["run-0", "run-2"]
+    assert len((tmp_path / "calls").read_text().split()) == 3
+    label(source, output, settings, processes=2, python=stand_in(tmp_path))
+    frames = read_frames(output, require=("efg",))
+    assert [atoms.arrays["efg"][0, 2, 2] for atoms in frames] == [10, 2, 18]
+    assert [atoms.info["efg_kpoints"] for atoms in frames] == ["2x2x2"] * 3
+    assert read(output, 0).info["dft_energy"] == -3.0
+    assert len((tmp_path / "calls").read_text().split()) == 4  # only the one that was left
+    (finished,) = read_frames(tmp_path / "out.xyz.frames" / "00002.npz", require=("efg",))
+    np.testing.assert_allclose(finished.arrays["efg"], frames[2].arrays["efg"])
+
+
+def test_results_of_other_settings_are_not_taken(tmp_path):
+    source, output = noble(tmp_path, "Ne"), tmp_path / "out.xyz"
+    label(source, output, Settings(Mesh((2, 2, 2))), python=stand_in(tmp_path))
+    with pytest.raises(DataError, match=r"00000\.npz: is of another structure or other settings than frame 0"):
+        label(source, output, Settings(Mesh((2, 2, 2)), cutoff=30.0), python=stand_in(tmp_path))
+    (tmp_path / "out.xyz.frames" / "00000.npz").write_text("damage")
+    with pytest.raises(DataError, match=r"00000\.npz: is damaged .*; remove it and label the frame again"):
+        label(source, output, Settings(Mesh((2, 2, 2))), python=stand_in(tmp_path))
+
+
+def test_frames_of_several_sizes_need_a_primitive_cell(tmp_path):
+    path = noble(tmp_path, "Ne", "Ne")
+    frames = read(path, ":")
+    write(path, [frames[0], frames[1].repeat((1, 1, 2))], format="extxyz")
+    output, python = tmp_path / "out.xyz", stand_in(tmp_path)
+    with pytest.raises(DataError, match=r"frames of 2 and 4 atoms, for which 2x2x2 would not be the same k-points"):
+        label(path, output, Settings(Mesh((2, 2, 2))), python=python)
+    label(path, output, Settings(Mesh((2, 2, 2)), 4 * np.eye(3)), python=python)
+    assert len(read(output, ":")) == 2
+    frames[0].pbc = False
+    write(path, frames[0], format="extxyz")
+    with pytest.raises(DataError, match="frame 0: is not periodic along all axes; put molecules into a periodic box"):
+        label(path, output, Settings(Mesh((1, 1, 1))), python=python)
+    with pytest.raises(ConfigError, match=r"out\.magres: labelled frames are written as extended XYZ"):
+        label(path, tmp_path / "out.magres", Settings(Mesh((1, 1, 1))), python=python)
