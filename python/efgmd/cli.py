@@ -1,7 +1,10 @@
 """The `efgmd` command: mounts the subcommands, prints errors in one line."""
 
 import sys
+import warnings
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -41,8 +44,20 @@ def _options(
     pass
 
 
+def _warn(message: Warning | str, category: type[Warning], filename: str, *rest: Any, **more: Any) -> None:
+    """Show a warning of this package in one line, without the line of code that it comes from."""
+    if Path(filename).is_relative_to(Path(__file__).parent):
+        print(f"warning: {message}", file=sys.stderr)
+    else:
+        _show_warning(message, category, filename, *rest, **more)
+
+
+_show_warning = warnings.showwarning
+
+
 def main() -> None:
     """Run the command line; a user's mistake ends in one line per mistake and exit status 2."""
+    warnings.showwarning = _warn
     try:
         app()
     except EfgmdError as error:

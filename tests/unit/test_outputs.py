@@ -162,17 +162,23 @@ def test_magres_agrees_with_ase(tmp_path):
 def test_magres_with_run_together_names_bohr_and_atoms_without_tensor(tmp_path):
     path = tmp_path / "n.magres"
     path.write_text(
-        "#$magres-abinitio-v1.0\n[atoms]\nunits atom bohr\natom H:D H 1 0 0 0\natom N N1 1000 0 0 2 # note\n[/atoms]\n"
-        "[magres]\nunits efg au\nefg N11000 0.5 0 0 0 0.5 0 0 0 -1\n[/magres]\n"
+        "#$magres-abinitio-v1.0\n[atoms]\nunits atom bohr\natom H:D H 1 0 0 0\natom N N1 1000 0 0 2 # note\n"
+        "atom N N 11 0 0 4\natom N N1 1 0 0 6\n[/atoms]\n"
+        "[magres]\nunits efg au\nefg N11000 0.5 0 0 0 0.5 0 0 0 -1\nefg N1 1 1 0 0 0 1 0 0 0 -2\n[/magres]\n"
     )
     (atoms,) = read_frames(path)
-    assert atoms.get_chemical_formula() == "HN"
+    assert atoms.get_chemical_formula() == "HN3"
     assert not atoms.pbc.any()
     assert atoms.positions[1, 2] == pytest.approx(2 * 0.529177, abs=1e-6)
-    assert known_atoms(atoms).tolist() == [False, True]
+    assert known_atoms(atoms).tolist() == [False, True, False, True]
     assert np.isnan(atoms.arrays["efg"][0]).all()
-    assert atoms.arrays["efg"][1, 2, 2] == -1
-    with pytest.raises(DataError, match=r"n\.magres, frame 0: 1 of 2 atoms have no efg .* among them atom 0 \(H\)"):
+    assert atoms.arrays["efg"][[1, 3], 2, 2].tolist() == [-1, -2]
+    text = path.read_text()
+    path.write_text(text.replace("efg N1 1 ", "efg N11 "))
+    with pytest.raises(DataError, match=r"line 12: 'N11' is no atom of the block \[atoms\] \(or of several\)"):
+        read_frames(path)
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"n\.magres, frame 0: 2 of 4 atoms have no efg .* among them atom 0 \(H\)"):
         read_frames(path, require=("efg",))
 
 

@@ -26,7 +26,10 @@ for round in 1 2 3 4; do
     --minutes "$minutes" --learning-rate 0.002 --initialise "$work/energy$last.safetensors"
 done
 
-# The EFG model starts from the backbone of the energy model.
+# The EFG model starts from the backbone of the energy model. Its data are not made anew, which takes days:
+#   python sample_efg.py MODEL frames.xyz SEED RUNS [12|48]
+#   efgmd label frames.xyz labelled.xyz --kpoints 2x2x2:bcc --primitive 6.3,6.3,6.3
+#   python split_efg.py labelled.xyz FOLDER
 efgmd train efg ../data/efg_train.xyz.gz --validation ../data/efg_validation.xyz.gz --test ../data/efg_test.xyz.gz \
   -o "$work/efg.safetensors" --elements "$elements" --epochs 120 --learning-rate 0.003 \
   --initialise "$work/energy4.safetensors" --set channels=24 --set cutoff=6.0

@@ -15,6 +15,8 @@ _CLOSE = re.compile(r"[\[<]/(\w+)[\]>]$")
 
 #: Index of a line, its words.
 Record = tuple[int, list[str]]
+#: Label and index of an atom.
+Name = tuple[str, str]
 
 
 def read(path: Path, _structure: Path | None = None) -> list[Atoms]:
@@ -79,12 +81,12 @@ def _length(text: TextFile, index: int, declared: dict[str, str], quantity: str)
     return _LENGTHS[unit.lower()]
 
 
-def _structure_of(text: TextFile, records: list[Record]) -> tuple[Atoms, dict[str, int]]:
+def _structure_of(text: TextFile, records: list[Record]) -> tuple[Atoms, dict[Name, int]]:
     declared = _units(text, records)
     cell: FloatArray | None = None
     symbols: list[str] = []
     positions: list[FloatArray] = []
-    names: dict[str, int] = {}
+    names: dict[Name, int] = {}
     for index, words in records:
         if words[0] == "lattice":
             cell = text.numbers(index, words[1:], 9, "lattice").reshape(3, 3)
@@ -96,7 +98,7 @@ def _structure_of(text: TextFile, records: list[Record]) -> tuple[Atoms, dict[st
             if not species:
                 raise text.error(index, f"'{words[1]}' is not an element")
             symbols.append(species[0])
-            name = _name(words[2], words[3])
+            name = (words[2], words[3])
             if name in names:
                 raise text.error(index, f"atom {words[2]} {words[3]} is there twice")
             names[name] = len(positions)
@@ -110,12 +112,19 @@ def _structure_of(text: TextFile, records: list[Record]) -> tuple[Atoms, dict[st
         raise text.error(records[0][0], f"{error} is not an element") from None
 
 
-def _name(label: str, index: str) -> str:
-    """What identifies an atom. Label and index together, as Fortran runs them together where the index is long."""
-    return label + index
+def _atom(text: TextFile, index: int, words: list[str], names: dict[Name, int]) -> int:
+    """Number of the atom that a record names; Fortran runs label and index together where the index is long."""
+    if len(words) == 2 and (words[0], words[1]) in names:
+        return names[words[0], words[1]]
+    joined = [atom for name, atom in names.items() if [name[0] + name[1]] == words]
+    if len(joined) == 1:
+        return joined[0]
+    raise text.error(
+        index, f"'{' '.join(words)}' is no atom of the block [atoms] (or of several), or the nine numbers are not there"
+    )
 
 
-def _attach(text: TextFile, records: list[Record], atoms: Atoms, names: dict[str, int]) -> None:
+def _attach(text: TextFile, records: list[Record], atoms: Atoms, names: dict[Name, int]) -> None:
     declared = _units(text, records)
     tensors = np.full((len(atoms), 3, 3), np.nan)
     known = np.zeros(len(atoms), dtype=bool)
@@ -126,12 +135,7 @@ def _attach(text: TextFile, records: list[Record], atoms: Atoms, names: dict[str
             raise text.error(index, "no unit is given for efg; add 'units efg au' if that is it")
         if declared["efg"] != "au":
             raise text.error(index, f"unit '{declared['efg']}' of efg is unknown, expected au")
-        name = "".join(words[1:-9])
-        if name not in names:
-            raise text.error(
-                index, f"'{' '.join(words[1:-9])}' is no atom of the block [atoms], or the nine numbers are not there"
-            )
-        atom = names[name]
+        atom = _atom(text, index, words[1:-9], names)
         if known[atom]:
             raise text.error(index, f"a second efg tensor for atom {' '.join(words[1:-9])}")
         tensors[atom] = text.numbers(index, words[-9:], 9, "efg tensor").reshape(3, 3)

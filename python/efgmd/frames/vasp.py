@@ -53,8 +53,7 @@ def read(path: Path, _structure: Path | None = None) -> list[Atoms]:
 
 def _frames(path: Path, text: TextFile) -> list[Atoms]:
     """Structures, energies, forces and stresses, as ASE reads them."""
-    detail = text.damaged_line()
-    frames = read_with_ase(path, "vasp-out", "give a complete OUTCAR", detail)
+    frames = read_with_ase(path, "vasp-out", advice="give a complete OUTCAR", detail=text.damaged_line)
     if not frames:
         raise DataError(f"{path}: holds no complete ionic step (energy, positions and forces)")
     return frames
@@ -65,7 +64,7 @@ def _tables(text: TextFile) -> tuple[list[int], dict[int, int]]:
     steps: list[int] = []
     tables: dict[int, int] = {}
     for index, line in enumerate(text.lines):
-        if (found := _ITERATION.search(line)) and int(found[1]) not in steps[-1:]:
+        if "Iteration" in line and (found := _ITERATION.search(line)) and int(found[1]) not in steps[-1:]:
             steps.append(int(found[1]))
         elif _TABLE in line:
             if not steps:

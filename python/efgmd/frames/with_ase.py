@@ -1,5 +1,6 @@
 """Reading with ASE, and its many exceptions turned into one line."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -9,7 +10,9 @@ from ase import Atoms
 from efgmd.errors import DataError
 
 
-def read_with_ase(path: Path, file_format: str | None = None, advice: str = "", detail: str = "") -> list[Atoms]:
+def read_with_ase(
+    path: Path, file_format: str | None = None, *, advice: str, detail: Callable[[], str] = str
+) -> list[Atoms]:
     """All frames of a file in a format of ASE.
 
     Parameters
@@ -21,7 +24,7 @@ def read_with_ase(path: Path, file_format: str | None = None, advice: str = "", 
     advice
         What to do where it fails.
     detail
-        What else is known about the failure.
+        Called to find out what else is known about a failure.
 
     Raises
     ------
@@ -32,12 +35,12 @@ def read_with_ase(path: Path, file_format: str | None = None, advice: str = "", 
         return cast(list[Atoms], ase.io.read(path, index=":", format=file_format))
     except Exception as error:  # ASE's readers raise anything, down to StopIteration
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path}: ASE cannot read it ({reason}){detail}; {advice}") from error
+        raise DataError(f"{path}: ASE cannot read it ({reason}){detail()}; {advice}") from error
 
 
 def read_structure(path: Path, file_format: str | None = None) -> Atoms:
     """Last structure of a file, for formats that keep it apart from the tensors."""
-    frames = read_with_ase(path, file_format, "give the structure with --structure FILE")
+    frames = read_with_ase(path, file_format, advice="give the structure with --structure FILE")
     if not frames:
         raise DataError(f"{path}: holds no structure; give it with --structure FILE")
     return frames[-1]

@@ -164,9 +164,11 @@ def _run(
                     failures[number] = reason
                     progress.say(f"frame {number} failed: {reason}")
                 progress.advance()
-        except BaseException:  # an interrupt, too, must not leave calculations behind
+        except BaseException as error:  # an interrupt, too, must not leave calculations behind
             pool.shutdown(wait=False, cancel_futures=True)
             running.stop()
+            if isinstance(error, KeyboardInterrupt):
+                progress.say("interrupted; give the same command again to go on")
             raise
     return failures
 
