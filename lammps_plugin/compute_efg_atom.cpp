@@ -37,7 +37,7 @@ ComputeEFGAtom::ComputeEFGAtom(LAMMPS *lmp, int narg, char **arg) : Compute(lmp,
                       "element name per atom type");
 
   peratom_flag = 1;
-  size_peratom_cols = options.uncertainty ? 7 : 6;
+  size_peratom_cols = options.uncertainty ? 8 : 6;
   dynamic_group_allow = 1;
 
   model = efgmd::open_model(lmp, STYLE, "efg", arg[3], options);

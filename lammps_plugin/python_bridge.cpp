@@ -90,7 +90,7 @@ class BridgedModel : public PythonModel {
     cutoff = object.attr("cutoff").cast<double>();
     sha256 = object.attr("sha256").cast<std::string>();
     third_party = py::hasattr(object, "evaluate_mliap");
-    columns = request.options.uncertainty ? 7 : 6;
+    columns = request.options.uncertainty ? 8 : 6;
     on_device = py::hasattr(object, "take_list");
   }
 

@@ -23,7 +23,7 @@ struct Failure {
 struct ModelOptions {
   std::string dtype = "float32";    // or "float64"
   std::string device = "cpu";       // or "cuda"
-  bool uncertainty = false;         // of tensors, as a seventh number
+  bool uncertainty = false;         // of tensors, and their grade of extrapolation, as two more numbers
 };
 
 struct ModelRequest {

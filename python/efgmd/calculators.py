@@ -89,12 +89,12 @@ class EnergyCalculator(_ModelCalculator):
 class EFGCalculator(_ModelCalculator):
     """EFG model: ``calc.get_property("efg", atoms)`` and ``calc.results["efg"]``, of shape ``(N, 3, 3)``, a.u.
 
-    A committee also gives ``efg_uncertainty``, the expected error of a component, of shape ``(N,)``, a.u.; see
-    `efgmd.models.EFGModel.uncertainty`.
+    A committee also gives ``efg_uncertainty``, the expected error of a component, of shape ``(N,)``, a.u., and
+    ``efg_extrapolation``, of shape ``(N,)``; see `efgmd.models.EFGModel.uncertainty` and ``extrapolation``.
     """
 
     kind = "efg"
-    implemented_properties = ["efg", "efg_uncertainty"]  # noqa: RUF012
+    implemented_properties = ["efg", "efg_uncertainty", "efg_extrapolation"]  # noqa: RUF012
 
     def calculate(
         self,
@@ -117,4 +117,6 @@ class EFGCalculator(_ModelCalculator):
             members = model.members(neighbourhoods)
             self.results = {"efg": members.mean(1).double().cpu().numpy()}
             if model.committee > 1:
-                self.results["efg_uncertainty"] = model.uncertainty(neighbourhoods, members).double().cpu().numpy()
+                expected = model.uncertainty(neighbourhoods, members)
+                self.results["efg_uncertainty"] = expected.double().cpu().numpy()
+                self.results["efg_extrapolation"] = model.extrapolation(neighbourhoods, expected).double().cpu().numpy()

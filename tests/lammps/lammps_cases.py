@@ -52,9 +52,14 @@ def save_random_models(folder):
     energy = EnergyModel(ELEMENTS, cutoff=4.5, **sizes)
     energy.set_energy_references({element: -1.0 - k for k, element in enumerate(ELEMENTS)})
     save_model(folder / "energy.safetensors", energy)
-    save_model(folder / "efg.safetensors", EFGModel(ELEMENTS, cutoff=5.5, outputs=6, **sizes))
+    efg = EFGModel(ELEMENTS, cutoff=5.5, outputs=6, **sizes)
     committee = EFGModel(ELEMENTS, cutoff=5.5, outputs=6, committee=3, **sizes)
+    for part in [*efg.linear, *committee.linear]:
+        part.pair.normal_()
+        part.triple.normal_(std=0.1)
+    save_model(folder / "efg.safetensors", efg)
     committee.spread_scales.copy_(torch.tensor([0.5, 2.0, 1.0, 3.0, 0.7]))
+    committee.spread_limits.copy_(torch.tensor([1.0, 0.5, 0.25, 2.0, 4.0]))
     save_model(folder / "committee.safetensors", committee)
     return folder
 

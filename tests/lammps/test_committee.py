@@ -1,4 +1,4 @@
-"""`compute efg/atom ... uncertainty yes`: the seventh column against the ASE calculator, and models that have none."""
+"""`compute efg/atom ... uncertainty yes`: the columns 7 and 8 against the ASE calculator, and models that have none."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ COMPUTE = f"compute sure all efg/atom committee.safetensors {ELEMENT_LIST} dtype
 
 
 @pytest.mark.parametrize("ranks", [1, 4])
-def test_seventh_column_is_the_calibrated_spread(workdir, ranks):
+def test_columns_seven_and_eight_are_calibrated_spread_and_grade(workdir, ranks):
     from efgmd.calculators import EFGCalculator
 
     atoms = perovskite((2, 1, 1), seed=3, tilt=0.1)
@@ -31,6 +31,9 @@ def test_seventh_column_is_the_calibrated_spread(workdir, ranks):
     assert np.abs(efg_columns(frame, "sure") - tensors).max() < 1e-8 * np.abs(tensors).max()
     assert np.abs(frame["c_sure[7]"] - expected).max() < 1e-8 * expected.max()
     assert expected.min() > 0
+    grades = calculator.results["efg_extrapolation"]
+    assert np.abs(frame["c_sure[8]"] - grades).max() < 1e-8 * grades.max()
+    assert len(set(np.round(grades / expected, 6))) > 1
 
 
 @pytest.mark.parametrize(

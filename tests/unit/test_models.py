@@ -41,6 +41,10 @@ def models(dtype):
     for cls in (EnergyModel, EFGModel):
         model = cls(ELEMENTS, cutoff=4.5, n_radial=6, lmax=3, channels=5, hidden=8).to(dtype)
         model.calibrate(nb)
+        if isinstance(model, EFGModel):
+            for part in model.linear:
+                part.pair.normal_()
+                part.triple.normal_(std=0.2)
         built.append(model)
     return built
 
@@ -68,6 +72,9 @@ def test_a_committee_gives_its_mean_and_a_spread_that_does_not_turn():
     nb = neighbourhoods(species, positions)
     model = EFGModel(ELEMENTS, cutoff=4.5, n_radial=6, lmax=3, channels=5, hidden=8, committee=4).double()
     model.calibrate(nb)
+    for part in model.linear:
+        part.pair.normal_()
+        part.triple.normal_(std=0.2)
     model.spread_scales.copy_(torch.tensor([1.0, 2.0, 3.0]))
     members = model.members(nb)
     assert torch.allclose(members.mean(1), model(nb), rtol=0, atol=1e-14)

@@ -175,6 +175,12 @@ def test_a_committee_is_calibrated_on_the_validation_frames(tmp_path, data):
         assert seen["expected_rmse_au"] == pytest.approx(seen["rmse_au"], rel=1e-4)
         assert 0.3 < unseen["expected_rmse_au"] / unseen["rmse_au"] < 3.0
         assert unseen["error_within_expected"] < unseen["error_within_twice_expected"]
+        bins = unseen["calibration"]
+        assert sum(b["tensors"] for b in bins) == unseen["tensors"]
+        assert np.all(np.diff([b["expected_rmse_au"] for b in bins]) > 0)
+        assert np.average([b["rmse_au"] ** 2 for b in bins], weights=[b["tensors"] for b in bins]) == pytest.approx(
+            unseen["rmse_au"] ** 2
+        )
     calculator = EFGCalculator(files.output)
     frame = load([other], "efg").frames[0]
     spread = calculator.get_property("efg_uncertainty", frame)

@@ -41,17 +41,21 @@ class NativeEFG(NativeModel):
     def evaluate(self, species: Integers, first: Integers, neighbour_species: Integers, vectors: Floats) -> Floats:
         """Tensors ``(N, 6)`` as xx yy zz xy xz yz, atomic units Hartree/(e bohr^2).
 
-        With uncertainty ``(N, 7)``: the last column is the expected error of a component, see
-        `efgmd.models.EFGModel.uncertainty`. The arguments are those of :meth:`NativeModel.portions`.
+        With uncertainty ``(N, 8)``: then the expected error of a component and the grade of extrapolation, see
+        `efgmd.models.EFGModel.uncertainty` and ``extrapolation``. Arguments as of :meth:`NativeModel.portions`.
         """
         import torch
 
         model = self.model()
-        tensors = np.empty((len(species), 7 if self.uncertainty else 6))
-        with torch.no_grad():
+        tensors = np.empty((len(species), 8 if self.uncertainty else 6))
+        with torch.inference_mode():
             for centres, _, neighbourhoods in self.portions(species, first, neighbour_species, vectors):
-                members = model.members(neighbourhoods)
-                tensors[centres, :6] = members.mean(1)[:, ROWS, COLUMNS].double().cpu().numpy()
                 if self.uncertainty:
-                    tensors[centres, 6] = model.uncertainty(neighbourhoods, members).double().cpu().numpy()
+                    members = model.members(neighbourhoods)
+                    mean, expected = members.mean(1), model.uncertainty(neighbourhoods, members)
+                    tensors[centres, 6] = expected.double().cpu().numpy()
+                    tensors[centres, 7] = model.extrapolation(neighbourhoods, expected).double().cpu().numpy()
+                else:
+                    mean = model(neighbourhoods)
+                tensors[centres, :6] = mean[:, ROWS, COLUMNS].double().cpu().numpy()
         return tensors

@@ -167,13 +167,13 @@ class Backbone(nn.Module):
     r0
         Length of the radial map, angstrom (see :mod:`efgmd.models.density`).
     n_radial, lmax, channels
-        Radial functions, highest degree of the harmonics (1 to 4), channels per centre.
+        Radial functions, highest degree of the harmonics (1 to 4), channels per centre (0: densities only).
     """
 
     def __init__(self, elements: tuple[str, ...], cutoff: float, r0: float, n_radial: int, lmax: int, channels: int):
         super().__init__()
         self.basis = DensityBasis(cutoff, r0, n_radial, lmax, len(elements))
-        self.networks = nn.ModuleList([ElementBackbone(self.basis, channels) for _ in elements])
+        self.networks = nn.ModuleList([ElementBackbone(self.basis, channels) for _ in elements if channels])
 
     def elements(self) -> list[ElementBackbone]:
         """The network of each element."""

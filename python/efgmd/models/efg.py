@@ -1,4 +1,4 @@
-"""EFG model: one symmetric traceless tensor per centre from the l = 2 features of the shared backbone."""
+"""EFG model: one symmetric traceless tensor per centre, from a linear part and from a network on the backbone."""
 
 from typing import cast
 
@@ -8,6 +8,7 @@ from torch import nn
 
 from efgmd.errors import ModelFileError
 from efgmd.models.backbone import ElementBackbone, mlp
+from efgmd.models.linear import LinearTensor
 from efgmd.models.model import LocalModel
 from efgmd.models.neighbourhoods import Neighbourhoods
 from efgmd.models.products import ProductTable, paths, product, table
@@ -70,17 +71,24 @@ class TensorHead(nn.Module):
         spread = self.features(stack).square().mean((0, 1)).sqrt()
         self.feature_scale.copy_(1 / (spread + 1e-6))
 
-    def forward(self, stack: torch.Tensor, invariants: torch.Tensor) -> torch.Tensor:
-        """Tensor components ``(n, members, 5)`` in e3nn's l = 2 basis, in units of the element's scale."""
+    def forward(self, stack: torch.Tensor, invariants: torch.Tensor, mean: bool = False) -> torch.Tensor:
+        """Tensor components ``(n, members, 5)`` in e3nn's l = 2 basis, in units of the element's scale.
+
+        With ``mean`` there is one member, the mean of all.
+        """
         features = self.features(stack) * self.feature_scale
         features = features * torch.rsqrt(1 + features.square().sum(0, keepdim=True) / _LIMIT**2)
         channels = torch.matmul(features, self.mix) * (1 + self.gate(invariants))
         channels = channels.unflatten(2, (self.committee, -1))
-        return (channels.sum(3) / channels.shape[3] ** 0.5).permute(1, 2, 0)
+        members = channels.sum(3) / channels.shape[3] ** 0.5
+        return (members.mean(2, keepdim=True) if mean else members).permute(1, 2, 0)
 
 
 class EFGModel(LocalModel):
     """Strictly local model of electric field gradient tensors.
+
+    The linear part is solved for in closed form and needs few data; the network adds what is left. Either can be left
+    out.
 
     Parameters
     ----------
@@ -89,16 +97,19 @@ class EFGModel(LocalModel):
     cutoff, r0
         Cutoff radius and length of the radial map, angstrom.
     n_radial, lmax, channels
-        Radial functions, highest degree of harmonics (at least 2), channels.
+        Radial functions, highest degree of harmonics (at least 2), channels of the network (0: no network).
     outputs, hidden
         Gated l = 2 channels and width of the gate's hidden layer.
     committee
         Read-outs on the same backbone; their mean is the prediction and their spread tells its error.
+    linear
+        Whether there is a linear part.
     """
 
     kind = "efg"
     scales: torch.Tensor
     spread_scales: torch.Tensor
+    spread_limits: torch.Tensor
 
     def __init__(
         self,
@@ -111,7 +122,10 @@ class EFGModel(LocalModel):
         outputs: int = 32,
         hidden: int = 64,
         committee: int = 1,
+        linear: bool = True,
     ):
+        if lmax < 2 or not (linear or channels):
+            raise ModelFileError("an EFG model needs lmax of at least 2, and a linear part or channels of a network")
         super().__init__(
             elements,
             cutoff=cutoff,
@@ -122,13 +136,21 @@ class EFGModel(LocalModel):
             outputs=outputs,
             hidden=hidden,
             committee=committee,
+            linear=linear,
         )
         networks = self.backbone.elements()
         self.heads = nn.ModuleList([TensorHead(network, outputs, hidden, committee) for network in networks])
+        self.linear = nn.ModuleList([LinearTensor(self.backbone.basis, committee) for _ in elements if linear])
         self.committee = committee
         self.register_buffer("scales", torch.ones(len(self.elements)))
         self.register_buffer("spread_scales", torch.ones(len(self.elements)))
+        self.register_buffer("spread_limits", torch.full((len(self.elements),), torch.inf))
         self.basis_change = _cartesian_basis()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating type of the weights."""
+        return self.scales.dtype
 
     def set_scales(self, scales: dict[str, float]) -> None:
         """Set the unit of each element's output, a.u. (the spread sigma of its tensor components).
@@ -143,8 +165,15 @@ class EFGModel(LocalModel):
             raise ModelFileError(f"no positive EFG scale for {', '.join(bad)}: give one for each element of the model")
         self.scales.copy_(torch.tensor([scales[e] for e in self.elements]))
 
+    def silence_network(self) -> None:
+        """Make the network's tensors zero, so that training it begins at the linear part alone."""
+        for head in self.heads:
+            nn.init.zeros_(cast(TensorHead, head).mix)
+
     def calibrate(self, nb: Neighbourhoods) -> None:
         """Set standardising constants from representative neighbourhoods, before training."""
+        if not len(self.heads):
+            return
         super().calibrate(nb)
         with torch.no_grad():
             blocks = self.backbone.densities(nb)[0]
@@ -154,7 +183,7 @@ class EFGModel(LocalModel):
 
     def forward(self, nb: Neighbourhoods) -> torch.Tensor:
         """EFG tensors ``(N, 3, 3)``, a.u., symmetric and traceless: the mean of the committee."""
-        return self.members(nb).mean(1)
+        return self._evaluate(nb, mean=True)[:, 0]
 
     def uncertainty(self, nb: Neighbourhoods, members: torch.Tensor) -> torch.Tensor:
         """Expected error ``(N,)`` of a tensor component, a.u.: the spread of the committee, calibrated by element.
@@ -173,15 +202,39 @@ class EFGModel(LocalModel):
             return members.new_zeros(len(members))
         return members.var(dim=1).mean(dim=(1, 2)).sqrt() * self.spread_scales[nb.species]
 
+    def extrapolation(self, nb: Neighbourhoods, expected: torch.Tensor) -> torch.Tensor:
+        """Grade ``(N,)``: the expected error over the largest one of the element's atoms in the held-out frames.
+
+        The spread of the committee grows with the distance from what it was trained on, without bound in the linear
+        part. A grade above 1 is beyond what the errors were calibrated on, and one of many times 1 means that neither
+        the tensor nor its error is to be trusted. It is 0 for a model that was not calibrated.
+
+        Parameters
+        ----------
+        nb
+            The neighbourhoods.
+        expected
+            What :meth:`uncertainty` gave for them.
+        """
+        return expected / self.spread_limits[nb.species]
+
     def members(self, nb: Neighbourhoods) -> torch.Tensor:
         """EFG tensors of each read-out, ``(N, committee, 3, 3)``, a.u., symmetric and traceless."""
-        if not len(nb.species):
-            return nb.vectors.new_zeros(0, self.committee, 3, 3)
+        return self._evaluate(nb, mean=False)
 
+    def _evaluate(self, nb: Neighbourhoods, mean: bool) -> torch.Tensor:
+        """Tensors of all members ``(N, committee, 3, 3)``, or of their mean ``(N, 1, 3, 3)``."""
+        if not len(nb.species):
+            return nb.vectors.new_zeros(0, 1 if mean else self.committee, 3, 3)
         networks = self.backbone.elements()
 
         def head(s: int, block: torch.Tensor) -> torch.Tensor:
-            stack, invariants = networks[s](block)
-            return self.heads[s](stack, invariants) * self.scales[s]
+            if not networks:
+                return self.linear[s](block, mean) * self.scales[s]
+            components = self.heads[s](*networks[s](block), mean)
+            if len(self.linear):
+                components = components + self.linear[s](block, mean)
+            return components * self.scales[s]
 
-        return torch.einsum("nck,kij->ncij", self.per_centre(nb, head), self.basis_change.to(nb.vectors))
+        components = self.per_centre(nb, head)
+        return torch.einsum("nck,kij->ncij", components, self.basis_change.to(nb.vectors))

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,7 +18,7 @@ from efgmd.models.model import LocalModel
 from efgmd.models.neighbourhoods import Neighbourhoods
 
 FORMAT = "efgmd-model"
-SCHEMA = 1
+SCHEMA = 2  # 2: EFG models may have a linear part
 UNITS = {"length": "angstrom", "energy": "eV", "efg": "Hartree/(e bohr^2)"}
 _KINDS: dict[str, type[LocalModel]] = {"energy": EnergyModel, "efg": EFGModel}
 
@@ -149,11 +149,16 @@ def load_model(
     wanted = names.get(dtype) if isinstance(dtype, str) else dtype
     if wanted not in names.values():
         raise ModelFileError(f"dtype {dtype!r} is not supported: use float32 or float64")
-    hyper = dict(metadata["hyperparameters"])
     try:
+        hyper = dict(metadata["hyperparameters"])
+        if metadata["kind"] == "efg" and metadata["schema"] < 2:
+            hyper["linear"] = False
         model = _KINDS[metadata["kind"]](tuple(hyper.pop("elements")), **hyper).double()
         with safe_open(Path(path), framework="pt") as file:
-            model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118  (safe_open is not iterable)
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (safe_open is not iterable)
+        if metadata["kind"] == "efg" and metadata["schema"] < 2:
+            state["spread_limits"] = cast(EFGModel, model).spread_limits
+        model.load_state_dict(state)
         model.eval().requires_grad_(False)
         changed = _differs(probe(model), metadata["probe"])
     except (KeyError, TypeError, RuntimeError, SafetensorError) as error:

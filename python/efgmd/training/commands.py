@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module to the command line."""
     app.command("train")(train)
     app.command("evaluate")(evaluate)
+    app.command("select")(select)
 
 
 def _setting(help_text: str, default: str) -> Any:
@@ -110,3 +111,24 @@ def evaluate(
     from efgmd.training.report import evaluate_files
 
     evaluate_files(model, data, output, key, dtype)
+
+
+def select(
+    pool: Annotated[list[Path], typer.Argument(help="Frames to choose from, extended XYZ; labels are not needed.")],
+    model: Annotated[
+        list[Path], typer.Option(help="EFG model that is a committee, or two models or more; repeatable.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Extended XYZ file to write; scores go to .csv beside it.")
+    ],
+    count: Annotated[int, typer.Option("--count", "-n", help="Frames to choose.")] = 20,
+    known: Annotated[
+        list[Path], typer.Option(help="Frames that are labelled already, to keep away from; repeatable.")
+    ] = [],  # noqa: B006
+) -> None:
+    """Choose the frames most worth labelling: models disagree on them, and they are unlike the others."""
+    from rich.console import Console
+
+    from efgmd.training.selection import select_files
+
+    select_files(pool, model, known, count, output, Console())

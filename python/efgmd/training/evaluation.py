@@ -88,8 +88,9 @@ def evaluate(model: Any, data: LabelledFrames) -> Evaluation:
     -------
     For an energy model the errors of energy (meV/atom), forces (meV/angstrom, also by element) and stress (GPa);
     for an EFG model those of each element's tensor components: RMSE and MAE (a.u.), sigma (root mean square of the
-    reference components, a.u.), RMSE/sigma, R^2; for a committee also the error it expects (root mean square, a.u.) and
-    the shares of tensors whose error, the root mean square over the components, is within once and twice of it.
+    reference components, a.u.), RMSE/sigma, R^2; for a committee also the error it expects (root mean square, a.u.),
+    the shares of tensors whose error, the root mean square over the components, is within once and twice of it, and
+    expected and actual errors in bins (see `calibration_bins`).
 
     Raises
     ------
@@ -165,7 +166,8 @@ def _efg_predictions(model: Any, data: LabelledFrames) -> dict[str, list[FloatAr
 def calibrate_spread(model: Any, data: LabelledFrames) -> None:
     """Scale the spread of a committee to the errors on frames that it was not trained on.
 
-    Afterwards the mean square of each element's expected errors is that of its actual errors on these frames.
+    Afterwards the mean square of each element's expected errors is that of its actual errors on these frames, and their
+    largest is the unit of `EFGModel.extrapolation`.
 
     Parameters
     ----------
@@ -178,13 +180,37 @@ def calibrate_spread(model: Any, data: LabelledFrames) -> None:
         for element, (reference, predicted, expected) in _efg_predictions(model, data).items():
             spread = np.mean(expected**2)
             if spread > 0:
-                model.spread_scales[model.elements.index(element)] *= float(
-                    np.sqrt(np.mean((predicted - reference) ** 2) / spread)
-                )
+                factor = float(np.sqrt(np.mean((predicted - reference) ** 2) / spread))
+                model.spread_scales[model.elements.index(element)] *= factor
+                model.spread_limits[model.elements.index(element)] = factor * float(expected.max())
+
+
+def calibration_bins(expected: FloatArray, errors: FloatArray) -> list[dict[str, float]]:
+    """Expected and actual errors of tensors sorted by the expected one, in up to five bins of at least eight each.
+
+    Parameters
+    ----------
+    expected, errors
+        Of shape ``(n,)``, a.u.
+
+    Returns
+    -------
+    Root mean squares of both and the number of tensors in each bin.
+    """
+    bins = np.array_split(np.argsort(expected, kind="stable"), min(5, max(1, len(expected) // 8)))
+    return [
+        {
+            "expected_rmse_au": float(np.sqrt(np.mean(expected[rows] ** 2))),
+            "rmse_au": float(np.sqrt(np.mean(errors[rows] ** 2))),
+            "tensors": len(rows),
+        }
+        for rows in bins
+    ]
 
 
 def _compare_efg(model: Any, data: LabelledFrames) -> tuple[dict[str, Any], list[Comparison]]:
-    elements, comparisons = {}, []
+    elements: dict[str, dict[str, Any]] = {}
+    comparisons = []
     for element, (reference, predicted, expected) in _efg_predictions(model, data).items():
         item = _comparison(element, "a.u.", [(reference, predicted)])
         comparisons.append(item)
@@ -202,6 +228,7 @@ def _compare_efg(model: Any, data: LabelledFrames) -> tuple[dict[str, Any], list
             elements[element]["expected_rmse_au"] = float(np.sqrt(np.mean(expected**2)))
             elements[element]["error_within_expected"] = float(np.mean(errors < expected))
             elements[element]["error_within_twice_expected"] = float(np.mean(errors < 2 * expected))
+            elements[element]["calibration"] = calibration_bins(expected, errors)
     return {"elements": elements}, comparisons
 
 

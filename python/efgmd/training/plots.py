@@ -85,6 +85,39 @@ def parity_plot(evaluation: Evaluation, path: Path) -> list[Path]:
     return files
 
 
+def calibration_plot(evaluation: Evaluation, path: Path) -> list[Path]:
+    """Plot the errors of a committee against the errors that it expects, in bins, each over its element's mean error.
+
+    Parameters
+    ----------
+    evaluation
+        Of an EFG model.
+    path
+        PNG file to write.
+
+    Returns
+    -------
+    The file, or nothing if the model is no committee.
+    """
+    from matplotlib.figure import Figure
+
+    rows = {name: row for name, row in evaluation.numbers.get("elements", {}).items() if "calibration" in row}
+    if not rows:
+        return []
+    figure = Figure(figsize=(4.6, 4.4), layout="constrained")
+    axes = figure.subplots()
+    for (element, row), colour in zip(rows.items(), _COLOURS * 20, strict=False):
+        points = [(b["expected_rmse_au"] / row["rmse_au"], b["rmse_au"] / row["rmse_au"]) for b in row["calibration"]]
+        axes.plot(*zip(*points, strict=True), "o-", color=colour, label=element)
+    low, high = axes.get_xlim()
+    axes.plot((low, high), (low, high), color="0.5", lw=1)
+    axes.set(xscale="log", yscale="log", xlabel="expected error / RMSE", ylabel="error found / RMSE")
+    axes.grid(alpha=0.25)
+    axes.legend()
+    figure.savefig(path, dpi=130)
+    return [path]
+
+
 def _panel(axes, comparison: Comparison, colour: str, kind: str) -> None:
     reference, predicted = comparison.reference, comparison.predicted
     if comparison.name == "energy":  # absolute energies carry an arbitrary offset

@@ -11,7 +11,7 @@ from efgmd.frames.labels import label_keys
 from efgmd.models.io import load_model
 from efgmd.training.dataset import load
 from efgmd.training.evaluation import Evaluation, evaluate, table
-from efgmd.training.plots import parity_plot
+from efgmd.training.plots import calibration_plot, parity_plot
 
 
 def evaluate_files(
@@ -30,7 +30,7 @@ def evaluate_files(
     data_files
         Labelled frames.
     output
-        Folder for ``evaluation.json``, ``parity.png`` and ``parity.svg``, or None.
+        Folder for ``evaluation.json``, parity plots and, of a committee, ``calibration.png``; or None.
     keys
         Names of labels in the files, as "energy=dft_energy".
     dtype
@@ -61,6 +61,6 @@ def evaluate_files(
             "versions": {"efgmd": efgmd.__version__},
         }
         (output / "evaluation.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        plots = parity_plot(result, output / "parity")
+        plots = parity_plot(result, output / "parity") + calibration_plot(result, output / "calibration.png")
         console.print(f"written to {output}: evaluation.json, {', '.join(plot.name for plot in plots)}", soft_wrap=True)
     return result

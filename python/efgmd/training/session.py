@@ -37,6 +37,7 @@ from efgmd.training.journal import Journal
 from efgmd.training.loop import Outcome, Trainer
 from efgmd.training.objectives import EFGObjective, EnergyObjective, Objective
 from efgmd.training.predictions import predict_energy
+from efgmd.training.ridge import LinearFit, fit_linear
 
 _MODELS: dict[str, type[EnergyModel] | type[EFGModel]] = {"energy": EnergyModel, "efg": EFGModel}
 #: Atoms whose neighbourhoods set the standardising constants of a new model.
@@ -119,8 +120,15 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
         prepare(part, config.kind, model.elements, model.cutoff, model.dtype, references)
         for part in (training, validation)
     )
-    if config.kind == "efg" and model.committee > 1:
-        weigh_members(frames, run_names(training, config.split_by), model.committee, config.seed)
+    fits: dict[str, LinearFit] = {}
+    if config.kind == "efg":
+        runs = run_names(training, config.split_by)
+        if model.committee > 1:
+            weigh_members(frames, runs, model.committee, config.seed)
+        if len(model.linear):
+            fits = fit_linear(model, frames, runs, config.seed)
+            if source is None or source.kind != "efg":
+                model.silence_network()
     objective = _objective(config, training, frames, model.elements, sigma)
     fingerprint = {
         "settings": config.fingerprint() | {"model": model.hyperparameters()},
@@ -131,8 +139,11 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
     }
     if restart:  # only now that the inputs have proved usable
         shutil.rmtree(files.folder, ignore_errors=True)
-    trainer = Trainer(model, objective, frames, held_out, config, files.checkpoint, _flat(fingerprint))
-    with Journal(files.folder, f"train {config.kind}", trainer.resumed_epoch > 0, console) as journal:
+    trainer = None
+    if any(True for _ in model.parameters()):
+        trainer = Trainer(model, objective, frames, held_out, config, files.checkpoint, _flat(fingerprint))
+    resumed = trainer.resumed_epoch if trainer else 0
+    with Journal(files.folder, f"train {config.kind}", resumed > 0, console) as journal:
         journal.log(
             f"{config.kind} model of {' '.join(model.elements)}, cutoff {model.cutoff:g} A, "
             f"{sum(p.numel() for p in model.parameters())} parameters; {len(frames)} training and {len(held_out)} "
@@ -140,9 +151,14 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
         )
         if copied:
             journal.log(f"started from {config.initialise}: {copied}")
-        if trainer.resumed_epoch:
-            journal.log(f"resumed after epoch {trainer.resumed_epoch}")
-        outcome = _run(trainer, journal)
+        for element, fit in fits.items():
+            journal.log(
+                f"linear part of {element}: RMSE/sigma {fit.error:.4f} on runs left out, penalty {fit.penalty:g}, "
+                f"decay {fit.decay:g} A"
+            )
+        if resumed:
+            journal.log(f"resumed after epoch {resumed}")
+        outcome = _run(trainer, journal) if trainer else Outcome([], 0, 0.0, "there is no network to train")
         journal.log(f"ended: {outcome.reason}; best epoch {outcome.best_epoch}; {outcome.seconds:.1f} s")
         if config.kind == "energy":
             model.references.copy_(torch.from_numpy(references))
@@ -158,6 +174,7 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
         record = _record(config, data, training, validation, outcome, model)
         record |= {"accuracy": accuracy, "initial_model_sha256": getattr(source, "sha256", None)}
         record |= {"sigma_au": sigma} if sigma else {}
+        record |= {"linear_fit": {element: vars(fit) for element, fit in fits.items()}} if fits else {}
         save_model(files.output, model, record)
         journal.log(f"model written to {files.output}")
     return files.output

@@ -1,0 +1,278 @@
+"""The linear part of an EFG model by ridge regression, with the regularisation chosen by leaving runs out.
+
+The features are the components k of each element's densities and their products (see `efgmd.models.linear`). The
+penalty on their weights states what is expected of them: contributions of neighbours fall off with distance as
+1 / (1 + (r / d)^4), the form of weighting found best for SOAP descriptors (Willatt, Musil, Ceriotti,
+Phys. Chem. Chem. Phys. 20, 29661 (2018)), and combinations of densities that hardly vary carry little. The decay length
+d of each element is chosen like its regularisation.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from efgmd.errors import DataError
+from efgmd.models import EFGModel
+from efgmd.models.density import DensityBasis, radial_functions
+from efgmd.models.linear import LinearTensor, triple_paths
+from efgmd.models.products import Path, table
+from efgmd.tensors import cartesian_to_l2, l2_to_cartesian
+from efgmd.training.dataset import Prepared, collate
+
+FloatArray = NDArray[np.float64]
+
+_DECAY_LENGTHS = (2.0, 3.0, 4.5)  # angstrom
+_RANK = 24  # combinations of densities kept in the products, for each degree
+_PENALTIES = 10.0 ** np.arange(-10.0, 0.1, 1.0)
+_CHUNK = 256  # centres whose products are formed at once
+
+
+@dataclass
+class LinearFit:
+    """What the fit says about one element.
+
+    Attributes
+    ----------
+    decay
+        Decay length of the contributions of neighbours, angstrom.
+    penalty
+        Ridge parameter, relative to the mean square of the features.
+    error
+        RMSE/sigma on runs left out, each predicted from all others.
+    """
+
+    decay: float
+    penalty: float
+    error: float
+
+
+def fit_linear(model: EFGModel, frames: Sequence[Prepared], runs: Sequence[str], seed: int) -> dict[str, LinearFit]:
+    """Fit the linear part of a model whose scales are set.
+
+    The labels of the frames are changed so that the network, trained on them next, learns what the linear part misses
+    on runs it was not fitted to: each label grows by the difference of the full fit and the fit without its run.
+
+    Parameters
+    ----------
+    model
+        Its ``linear`` weights are set. Those of a committee differ by weights for the runs (the Bayesian bootstrap,
+        as in `efgmd.training.dataset.weigh_members`) and have the full fit as their mean.
+    frames
+        Training frames.
+    runs
+        Name of the run of each frame.
+    seed
+        Of the committee's weights.
+
+    Returns
+    -------
+    Fit of each element that occurs.
+
+    Raises
+    ------
+    DataError
+        An element occurs in one run only, so that nothing tells how strong the regularisation must be.
+    """
+    names = sorted(set(runs))
+    batch, labels = collate(frames)
+    nb = batch.neighbourhoods
+    nb = nb._replace(vectors=nb.vectors.double())
+    blocks, layout = model.backbone.densities(nb)
+    target = cartesian_to_l2(labels["efg"].double().cpu().numpy())
+    run = np.array([names.index(name) for name in runs])[batch.frame.numpy()]
+    bootstrap = np.random.default_rng((seed, 17)).exponential(size=(len(names), model.committee))
+    change = np.zeros_like(target)
+    fits = {}
+    centres = torch.split(layout.order, layout.counts)
+    for s, (block, chosen) in enumerate(zip(blocks, (part.numpy() for part in centres), strict=True)):
+        if not len(chosen):
+            continue
+        element = model.elements[s]
+        if len(set(run[chosen])) < 2:
+            raise DataError(
+                f"{element} occurs in one run of the training frames only, so the linear part cannot be regularised: "
+                "add runs, or leave it out with --set linear=false"
+            )
+        scale = float(model.scales[s])
+        features, solution = _best(block, model.backbone.basis, target[chosen] / scale, run[chosen])
+        weights = bootstrap[run[chosen]] if model.committee > 1 else np.ones((len(chosen), 1))
+        features.install(cast(LinearTensor, model.linear[s]), solution.committee(weights))
+        change[chosen] = scale * solution.gain
+        fits[element] = LinearFit(features.decay, solution.penalty, solution.error)
+    shift = torch.from_numpy(l2_to_cartesian(change)).to(labels["efg"])
+    for frame, part in zip(frames, torch.split(shift, [frame.n_atoms for frame in frames]), strict=True):
+        frame.labels["efg"] = frame.labels["efg"] + part
+    return fits
+
+
+def _best(block: Tensor, basis: DensityBasis, target: FloatArray, run: NDArray[np.int64]) -> "tuple[_Features, Ridge]":
+    """Features and solution of the decay length that errs least on runs left out."""
+    best: tuple[_Features, Ridge] | None = None
+    for decay in _DECAY_LENGTHS:
+        features = _Features(block, basis, decay)
+        solution = Ridge(features.matrix, target, run)
+        if best is None or solution.error < best[1].error:
+            best = features, solution
+    assert best is not None
+    return best
+
+
+class _Features:
+    """Features of one element's centres as a matrix ``(5 n, F)``, and the way from its weights to the model's.
+
+    Parameters
+    ----------
+    block
+        Densities ``(lm, n, K)``, float64.
+    basis
+        Their basis.
+    decay
+        Decay length, angstrom.
+    """
+
+    def __init__(self, block: Tensor, basis: DensityBasis, decay: float) -> None:
+        self._lmax, self.decay = basis.lmax, decay
+        n, width = block.shape[1:]
+        weighting = _weighting(basis, decay)
+        self._mean = block[0].mean(0).numpy()
+        self._maps, reduced = [], []
+        for l in range(basis.lmax + 1):
+            part = block[l * l : (l + 1) ** 2].numpy() - (self._mean if l == 0 else 0.0)
+            weighted = part.reshape(-1, width) @ weighting
+            values, vectors = np.linalg.eigh(weighted.T @ weighted)
+            kept = np.flatnonzero(values > 1e-12 * values[-1])[-_RANK:]
+            self._maps.append(weighting @ vectors[:, kept])
+            reduced.append(part @ self._maps[-1])
+        pair = block[4:9].numpy().transpose(1, 0, 2)
+        triple = np.concatenate([self._products(reduced, p, n) for p in triple_paths(basis.lmax)], axis=2)
+        self._scale_pair, self._scale_triple = (1 / _spread(part) for part in (pair, triple))
+        self._width = width
+        both = [self._scale_pair * pair, self._scale_triple * triple]
+        self.matrix = np.concatenate(both, axis=2).reshape(5 * n, -1)
+
+    def _products(self, reduced: list[FloatArray], path: Path, n: int) -> FloatArray:
+        """Products of all components, ``(n, 5, R1 R2)``; of l1 = l2 each pair once."""
+        coefficients = _coupling(path)
+        a, b = reduced[path.l1], reduced[path.l2]
+        parts = []
+        for begin in range(0, n, _CHUNK):
+            rows = slice(begin, begin + _CHUNK)
+            out = np.einsum("ank,bnq,abm->nmkq", a[:, rows], b[:, rows], coefficients, optimize=True)
+            if path.l1 == path.l2:
+                i, j = np.triu_indices(a.shape[2])
+                parts.append(out[:, :, i, j] * np.where(i == j, 1.0, 2**0.5))
+            else:
+                parts.append(out.reshape(*out.shape[:2], -1))
+        return np.concatenate(parts)
+
+    def install(self, linear: LinearTensor, weights: FloatArray) -> None:
+        """Set a model's weights ``(members, F)``."""
+        for member, row in enumerate(weights):
+            pair = self._scale_pair * row[: self._width]
+            position = self._width
+            for number, path in enumerate(triple_paths(self._lmax)):
+                left, right = self._maps[path.l1], self._maps[path.l2]
+                shape = left.shape[1], right.shape[1]
+                if path.l1 == path.l2:
+                    i, j = np.triu_indices(shape[0])
+                    part = row[position : position + len(i)] * np.where(i == j, 1.0, 2**0.5)
+                    core = np.zeros(shape)
+                    core[i, j] = part
+                    core = 0.5 * (core + core.T)
+                    position += len(i)
+                else:
+                    core = row[position : position + shape[0] * shape[1]].reshape(shape)
+                    position += core.size
+                full = self._scale_triple * left @ core @ right.T
+                if path.l1 == 0:
+                    pair = pair - self._mean @ full
+                linear.triple[member, number] = torch.from_numpy(full)
+            linear.pair[member] = torch.from_numpy(pair)
+
+
+class Ridge:
+    """Ridge regression on a matrix ``(5 n, F)`` and targets ``(n, 5)``, solved in the basis of its singular vectors.
+
+    Attributes
+    ----------
+    penalty, error
+        As in `LinearFit`.
+    gain
+        ``(n, 5)``: prediction of the full fit less that of the fit without the centre's run.
+    """
+
+    def __init__(self, matrix: FloatArray, target: FloatArray, run: NDArray[np.int64]) -> None:
+        self._matrix = matrix
+        self._target = target.reshape(-1)
+        rows, columns = matrix.shape
+        if rows <= columns:
+            values, left = np.linalg.eigh(matrix @ matrix.T)
+            kept = values > 1e-13 * values[-1]
+            self._squares, self._left = values[kept], left[:, kept]
+            self._right = matrix.T @ (self._left / np.sqrt(self._squares))
+        else:
+            values, right = np.linalg.eigh(matrix.T @ matrix)
+            kept = values > 1e-13 * values[-1]
+            self._squares, self._right = values[kept], right[:, kept]
+            self._left = matrix @ (self._right / np.sqrt(self._squares))
+        self._projected = self._left.T @ self._target
+        run5 = np.repeat(run, 5)
+        groups = [np.flatnonzero(run5 == name) for name in np.unique(run)]
+        errors = [np.mean(self._left_out(penalty, groups) ** 2) for penalty in _PENALTIES]
+        self.penalty = float(_PENALTIES[int(np.argmin(errors))])
+        left_out = self._left_out(self.penalty, groups)
+        self.error = float(np.sqrt(min(errors) / np.mean(self._target**2)))
+        share = self._squares / (self._squares + self.penalty)
+        fitted = self._left @ (share * self._projected)
+        self.gain = (fitted - (self._target - left_out)).reshape(-1, 5)
+
+    def _left_out(self, penalty: float, groups: Sequence[NDArray[np.int64]]) -> FloatArray:
+        """Errors on each run by the fit to all others: (1 - H_gg)^-1 times the errors of the full fit."""
+        share = self._squares / (self._squares + penalty)
+        errors = self._target - self._left @ (share * self._projected)
+        out = np.empty_like(errors)
+        for rows in groups:
+            part = self._left[rows]
+            out[rows] = np.linalg.solve(np.eye(len(rows)) - (part * share) @ part.T, errors[rows])
+        return out
+
+    def committee(self, weights: FloatArray) -> FloatArray:
+        """Weights ``(members, F)`` of fits to centres weighted by ``(n, members)``, shifted to the full fit's mean."""
+        full = self._right @ (np.sqrt(self._squares) / (self._squares + self.penalty) * self._projected)
+        if weights.shape[1] == 1:
+            return full[None]
+        scaled = self._left * np.sqrt(self._squares)
+        solutions = []
+        for column in weights.T:
+            weighted = scaled * np.repeat(column / column.mean(), 5)[:, None]
+            normal = weighted.T @ scaled
+            normal[np.diag_indices_from(normal)] += self.penalty
+            solutions.append(self._right @ np.linalg.solve(normal, weighted.T @ self._target))
+        return full + np.array(solutions) - np.mean(solutions, axis=0)
+
+
+def _coupling(path: Path) -> FloatArray:
+    """Coefficients ``(2 l1 + 1, 2 l2 + 1, 5)`` of a product."""
+    t = table((path.l1 + 1) ** 2, (path.l2 + 1) ** 2, (path,))
+    out = np.zeros((t.rows_a, t.rows_b, 5))
+    out[tuple(t.terms.T.numpy())] = t.values.numpy()
+    return out[path.l1**2 :, path.l2**2 :]
+
+
+def _spread(features: FloatArray) -> float:
+    """Root of the mean over centres and components of the sum of squares over features ``(n, 5, F)``."""
+    return float(np.sqrt(np.mean(np.sum(features**2, axis=2)))) or 1.0
+
+
+def _weighting(basis: DensityBasis, decay: float) -> FloatArray:
+    """Matrix ``(K, K)`` from densities to those of radial functions that are weighted by distance."""
+    r = torch.linspace(0.0, basis.cutoff, 400, dtype=torch.float64)
+    functions = radial_functions(r, basis).numpy()
+    weighted = functions / (1 + (r.numpy()[:, None] / decay) ** 4)
+    one = np.linalg.lstsq(functions, weighted, rcond=None)[0]
+    return np.asarray(np.kron(np.eye(basis.n_species), one), dtype=np.float64)

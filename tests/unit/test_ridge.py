@@ -1,0 +1,153 @@
+"""The linear part of the EFG model: known functions recovered, errors on runs left out, committees, extrapolation."""
+
+import numpy as np
+import pytest
+import torch
+from ase.io import write
+from toy_data import structure, write_frames
+from vesin import NeighborList
+
+from efgmd.calculators import EFGCalculator
+from efgmd.errors import DataError, ModelFileError
+from efgmd.models import EFGModel
+from efgmd.models.io import load_model, read_metadata
+from efgmd.tensors import rotate
+from efgmd.training.config import TrainingConfig
+from efgmd.training.dataset import load, prepare
+from efgmd.training.ridge import Ridge, fit_linear
+from efgmd.training.session import TrainingFiles, train
+
+LINEAR = {"cutoff": 4.0, "n_radial": 10, "lmax": 2, "channels": 0}
+CHARGES = {"Ne": 1.0, "Ar": -1.0}
+
+
+def point_charge_frames(path, runs, seed):
+    """Frames with the EFG of unit charges inside 4 angstrom, q (3 r r - r^2) / r^5, cut off by (1 - (r/rc)^2)^3."""
+    rng = np.random.default_rng(seed)
+    frames = []
+    for run in range(runs):
+        atoms = structure(rng)
+        search = NeighborList(cutoff=4.0, full_list=True)
+        i, j, r, d = search.compute(atoms.positions, atoms.cell.array, True, quantities="ijDd")
+        charge = np.array([CHARGES[symbol] for symbol in atoms.get_chemical_symbols()])[j]
+        weight = charge * (1 - (d / 4.0) ** 2) ** 3 / d**5
+        outer = 3 * r[:, :, None] * r[:, None, :] - (d**2)[:, None, None] * np.eye(3)
+        tensors = np.zeros((len(atoms), 3, 3))
+        np.add.at(tensors, i, weight[:, None, None] * outer)
+        atoms.new_array("efg", tensors.reshape(-1, 9))
+        atoms.info["tag"] = f"run{run}-0"
+        frames.append(atoms)
+    write(path, frames, format="extxyz")
+    return path
+
+
+@pytest.fixture(scope="module")
+def frames_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("ridge") / "frames.xyz"
+    write_frames(path, runs=10, per_run=2)
+    return path
+
+
+def test_point_charges_are_learnt_to_a_thousandth_of_their_spread(tmp_path):
+    data = point_charge_frames(tmp_path / "train.xyz", 40, seed=1)
+    unseen = point_charge_frames(tmp_path / "test.xyz", 10, seed=2)
+    files = TrainingFiles([data], [], [unseen], tmp_path / "efg.safetensors")
+    train(TrainingConfig(kind="efg", model=LINEAR), files)
+    record = read_metadata(files.output)["training"]
+    for element in CHARGES:
+        assert record["accuracy"]["test"]["elements"][element]["rmse_per_sigma"] < 1e-3
+        assert record["linear_fit"][element]["error"] < 1e-3
+
+
+def test_a_model_of_this_form_is_recovered(tmp_path, frames_file):
+    torch.manual_seed(0)
+    teacher = EFGModel(("Ne", "Ar"), cutoff=4.0, n_radial=3, lmax=3, channels=0).double()
+    for part in teacher.linear:
+        part.pair.normal_()
+        part.triple.normal_(std=0.3)
+    data = load([frames_file], "efg")
+    frames = prepare(data, "efg", teacher.elements, 4.0, torch.float64)
+    for frame in frames:
+        frame.labels["efg"] = teacher(frame.pairs.neighbourhoods)
+    before = [frame.labels["efg"].clone() for frame in frames]
+    student = EFGModel(("Ne", "Ar"), cutoff=4.0, n_radial=3, lmax=3, channels=0).double()
+    fits = fit_linear(student, frames, [str(k // 2) for k in range(len(frames))], seed=0)
+    for frame, reference in zip(frames, before, strict=True):
+        found = student(frame.pairs.neighbourhoods)
+        assert (found - reference).abs().max() < 2e-3 * reference.abs().max()
+    assert max(fit.error for fit in fits.values()) < 0.05
+
+
+def test_errors_on_runs_left_out_are_those_of_fits_without_them():
+    rng = np.random.default_rng(3)
+    matrix, target, run = rng.normal(size=(60, 25)), rng.normal(size=(12, 5)), np.repeat([0, 1, 2, 3], 3)
+    for features in (matrix, matrix[:, :7], np.tile(matrix, 4)):
+        ridge = Ridge(features, target, run)
+        errors = []
+        for name in range(4):
+            rows = np.repeat(run == name, 5)
+            learn, y = features[~rows], target.reshape(-1)[~rows]
+            normal = learn.T @ learn + ridge.penalty * np.eye(features.shape[1])
+            errors.append(target.reshape(-1)[rows] - features[rows] @ np.linalg.solve(normal, learn.T @ y))
+        left_out = np.concatenate(errors)
+        assert ridge.error == pytest.approx(np.sqrt(np.mean(left_out**2) / np.mean(target**2)), rel=1e-6)
+        (weights,) = ridge.committee(np.ones((12, 1)))
+        gain = features @ weights - (target.reshape(-1) - left_out)
+        np.testing.assert_allclose(ridge.gain.reshape(-1), gain, atol=1e-8)
+        committee = ridge.committee(rng.exponential(size=(12, 5)))
+        np.testing.assert_allclose(committee.mean(0), weights, atol=1e-10)
+        assert committee.std(0).max() > 1e-3
+
+
+def test_the_network_is_taught_what_the_linear_part_misses_on_runs_left_out(frames_file):
+    model = EFGModel(("Ne", "Ar"), cutoff=4.0, n_radial=4, lmax=2, channels=3).double()
+    frames = prepare(load([frames_file], "efg"), "efg", model.elements, 4.0, torch.float64)
+    labels = torch.cat([frame.labels["efg"] for frame in frames])
+    fits = fit_linear(model, frames, [str(k // 2) for k in range(len(frames))], seed=0)
+    model.silence_network()
+    fitted = torch.cat([model(frame.pairs.neighbourhoods) for frame in frames]).detach()
+    residual = torch.cat([frame.labels["efg"] for frame in frames]) - fitted
+    species = torch.cat([frame.pairs.neighbourhoods.species for frame in frames])
+    for s, element in enumerate(model.elements):
+        chosen = species == s
+        error = float((residual[chosen].square().mean() / labels[chosen].square().mean()).sqrt())
+        assert error == pytest.approx(fits[element].error, rel=1e-3)
+        assert error > float(((labels - fitted)[chosen].square().mean() / labels[chosen].square().mean()).sqrt())
+
+
+def test_one_run_is_refused(frames_file):
+    model = EFGModel(("Ne", "Ar"), cutoff=4.0, n_radial=4, lmax=2, channels=0).double()
+    frames = prepare(load([frames_file], "efg"), "efg", model.elements, 4.0, torch.float64)
+    with pytest.raises(DataError, match="Ne occurs in one run of the training frames only"):
+        fit_linear(model, frames, ["a"] * len(frames), seed=0)
+
+
+def test_a_model_needs_a_part():
+    with pytest.raises(ModelFileError, match="a linear part or channels"):
+        EFGModel(("Ne",), channels=0, linear=False)
+
+
+def test_committee_flags_an_atom_far_outside_the_data(tmp_path, frames_file):
+    files = TrainingFiles([frames_file], [], [], tmp_path / "efg.safetensors")
+    settings = {**LINEAR, "n_radial": 4, "committee": 8}
+    train(TrainingConfig(kind="efg", model=settings, validation_fraction=0.3), files)
+    model = load_model(files.output, dtype="float64")
+    assert torch.isfinite(model.spread_limits).all()
+    calculator = EFGCalculator(files.output, dtype="float64")
+    grades = []
+    for frame in load([frames_file], "efg").frames:
+        calculator.get_property("efg", frame)
+        grades.append(calculator.results["efg_extrapolation"])
+    assert np.median(np.concatenate(grades)) < 1 < 2 * np.concatenate(grades).max() < 4
+    far = frame.copy()
+    # No two atoms of the data are closer than 2 angstrom: 0.9 is far outside.
+    far.positions[1] = far.positions[0] + [0.9, 0, 0]
+    tensors = calculator.get_property("efg", far)
+    flagged = calculator.results["efg_extrapolation"]
+    assert flagged[:2].min() > 5
+    quarter = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    turned = far.copy()
+    turned.set_cell(far.cell.array @ quarter.T)
+    turned.positions = far.positions @ quarter.T
+    np.testing.assert_allclose(calculator.get_property("efg", turned), rotate(tensors, quarter), atol=1e-9)
+    np.testing.assert_allclose(calculator.results["efg_extrapolation"], flagged, rtol=1e-6)
