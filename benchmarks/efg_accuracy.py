@@ -13,6 +13,8 @@ regularisation of the regressions is chosen by leaving training runs out. Learni
 
 import argparse
 import json
+import shlex
+import sys
 import tempfile
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -189,11 +191,14 @@ def plot(curves, path: Path) -> None:
     for axis, element in zip(axes, ELEMENTS, strict=True):
         for method, points in curves.items():
             x, y = zip(*((p["frames"], 100 * p["elements"][element]["rmse_per_sigma"]) for p in points), strict=True)
-            axis.loglog(x, y, "o-", label=method)
+            axis.semilogx(x, y, "o-", label=method)
         axis.set_title(element)
+        axis.set_xticks(x, [str(frames) for frames in x])
+        axis.minorticks_off()
         axis.set_xlabel("training frames")
+        axis.set_ylim(bottom=0)
     axes[0].set_ylabel("RMSE/sigma (%)")
-    axes[0].legend()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(curves))
     figure.savefig(path)
 
 
@@ -233,8 +238,7 @@ def main():
             ratios = {e: round(100 * row["rmse_per_sigma"], 2) for e, row in points[-1]["elements"].items()}
             print(f"{len(training)} frames, {name}: RMSE/sigma in % {ratios}", flush=True)
     record = {
-        "command": "python benchmarks/efg_accuracy.py",
-        "settings": {key: str(value) if isinstance(value, Path) else value for key, value in vars(arguments).items()},
+        "command": shlex.join(["python", "benchmarks/efg_accuracy.py", *sys.argv[1:]]),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "test_frames": len(test),
         "versions": {name: version(name) for name in ("efgmd", "featomic", "metatensor", "torch", "numpy")},
