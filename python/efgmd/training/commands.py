@@ -26,7 +26,7 @@ def _setting(help_text: str, default: str) -> Any:
     return typer.Option(help=help_text, show_default=default)
 
 
-_DATA = typer.Argument(help="Labelled frames: extended XYZ or another format of ASE.")
+_DATA = typer.Argument(help="Labelled frames: extended XYZ, output of VASP and others, any format of efgmd convert.")
 _KEY = typer.Option(help="Name of a label in the files, as energy=dft_energy; also forces, stress, efg; repeatable.")
 
 
