@@ -22,6 +22,7 @@ app = typer.Typer(
 # Modules with `register(app)`, which adds commands; they import heavy packages only inside the commands.
 for _module in (
     "efgmd.campaign.commands",
+    "efgmd.analysis.commands",
     "efgmd.training.commands",
     "efgmd.frames.commands",
     "efgmd.labelling.commands",

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from efgmd.errors import ConfigError
 
-#: Cq in MHz for Q = 1 barn and Vzz = 1 a.u.: e * barn * Hartree/(e bohr^2) / h (CODATA 2018).
-MHZ_PER_BARN_AU = 234.96478
+#: Cq in MHz for Q = 1 barn and Vzz = 1 a.u.: e * barn * Hartree/(e bohr^2) / h (CODATA 2022).
+MHZ_PER_BARN_AU = 234.9647784716
 
 _PYYKKO = "Pyykkö 2008"
 _HALF_INTEGER = {
@@ -221,13 +221,45 @@ def nqr_lines(spin: Fraction | float, cq: float, eta: float) -> NDArray[np.float
     levels, states = np.linalg.eigh(quadrupole_hamiltonian(spin, abs(cq), eta))
     if round(2 * i) % 2 == 1:
         return np.diff(levels[::2])
+    frequencies, strengths = _transitions(i, levels, states)
+    return frequencies[strengths > 0.01 * strengths.max()]
+
+
+def nqr_transitions(spin: Fraction | float, cq: float, eta: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """All zero-field lines of a powder with their strengths, by exact diagonalisation.
+
+    The strength is ``sum_k |<a| I_k |b>|^2`` over x, y, z and over the pairs of levels of one frequency: proportional
+    to the absorption of a powder at high temperature, apart from the frequency of the line itself.
+
+    Parameters
+    ----------
+    spin, cq, eta
+        As in `nqr_lines`.
+
+    Returns
+    -------
+    tuple of ndarray
+        Frequencies in the unit of ``cq``, ascending, and strengths relative to the strongest, both of shape ``(n,)``;
+        lines weaker than 1e-6 are left out.
+    """
+    levels, states = np.linalg.eigh(quadrupole_hamiltonian(spin, abs(cq), eta))
+    frequencies, strengths = _transitions(float(spin), levels, states)
+    seen = strengths > 1e-6 * strengths.max()
+    return frequencies[seen], strengths[seen] / strengths.max()
+
+
+def _transitions(
+    i: float, levels: NDArray[np.float64], states: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Distinct positive differences of levels, ascending, and their magnetic-dipole strengths."""
     m = i - np.arange(len(levels))
     raising = np.diag(np.sqrt(i * (i + 1) - m[1:] * (m[1:] + 1)), k=1)
     operators = (np.diag(m), (raising + raising.T) / 2, (raising - raising.T) / 2)
-    strength = sum((states.T @ operator @ states) ** 2 for operator in operators)
+    strength = np.sum([(states.T @ operator @ states) ** 2 for operator in operators], axis=0)
     upper = np.triu_indices(len(levels), 1)
-    frequencies, weights = (levels[None, :] - levels[:, None])[upper], np.asarray(strength)[upper]
-    allowed = (weights > 0.01 * weights.max()) & (frequencies > 1e-9 * abs(cq))
-    lines = np.sort(frequencies[allowed])
-    distinct = np.diff(lines, prepend=-np.inf) > 1e-9 * abs(cq)
-    return lines[distinct]
+    frequencies, weights = (levels[None, :] - levels[:, None])[upper], strength[upper]
+    scale = 1e-9 * np.abs(levels).max()
+    order = np.argsort(frequencies)
+    order = order[frequencies[order] > scale]
+    starts = np.flatnonzero(np.diff(frequencies[order], prepend=-np.inf) > scale)
+    return frequencies[order][starts], np.add.reduceat(weights[order], starts)

@@ -270,14 +270,14 @@ class Store:
         """Block means of a key of `BLOCK_UNITS`, of shape ``(n_blocks, ...)``."""
         return self._read("blocks", name)
 
-    def frames(self) -> Iterator[TensorFrames]:
-        """Blocks a few at a time, so that a store of any length can be averaged in bounded memory."""
-        count = len(self.block_steps)
+    def frames(self, first: int = 0, last: int | None = None) -> Iterator[TensorFrames]:
+        """Blocks ``first`` to ``last`` (excluded; all by default) a few at a time, so that memory is bounded."""
+        count = len(self.block_steps) if last is None else min(last, len(self.block_steps))
         rows = max(1, _CHUNK_BYTES // (8 * 10 * len(self.symbols)))
         with _open(self.path, "r") as file:
             group = file["blocks"]
-            for first in range(0, count, rows):
-                part = slice(first, min(first + rows, count))
+            for start in range(first, count, rows):
+                part = slice(start, min(start + rows, count))
                 yield TensorFrames(
                     self.block_steps[part],
                     *(np.asarray(group[name][part], dtype=np.float64) for name in ("cell", "efg", "abs_vzz", "scaled")),

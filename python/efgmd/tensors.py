@@ -98,6 +98,29 @@ def l2_to_cartesian(components: ArrayLike) -> FloatArray:
     return np.einsum("mij,...m->...ij", l2_basis(), array)
 
 
+def cartesian_to_spherical(tensor: ArrayLike) -> NDArray[np.complex128]:
+    """Complex spherical components of symmetric traceless tensors, in the order m = -2, -1, 0, 1, 2.
+
+    ``V_0 = sqrt(3/2) Vzz``, ``V_+-1 = -+(Vxz +- i Vyz)``, ``V_+-2 = (Vxx - Vyy)/2 +- i Vxy``: the phases of Condon and
+    Shortley, ``V_-m = (-1)^m conj(V_m)``, scaled so that ``sum_m |V_m|^2 = sum_ij V_ij^2``.
+
+    Parameters
+    ----------
+    tensor
+        Of shape ``(..., 3, 3)``.
+
+    Returns
+    -------
+    ndarray
+        Of shape ``(..., 5)``.
+    """
+    array = symmetric_traceless(tensor)
+    xx, yy, zz, xy, xz, yz = np.moveaxis(matrix_to_six(array), -1, 0)
+    positive = [-(xz + 1j * yz), (xx - yy) / 2 + 1j * xy]
+    negative = [np.conj(positive[1]), -np.conj(positive[0])]
+    return np.stack([*negative, np.sqrt(1.5) * zz + 0j, *positive], axis=-1)
+
+
 def rotate(tensor: ArrayLike, rotation: ArrayLike) -> FloatArray:
     """Rotate tensors: ``R V R^T``.
 

@@ -7,7 +7,7 @@ import typer
 
 from efgmd.errors import ConfigError
 
-_FOLDER = Annotated[Path, typer.Argument(help="Output folder of a campaign.")]
+FOLDER = Annotated[Path, typer.Argument(help="Output folder of a campaign.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -99,7 +99,7 @@ def analyze(
     )
 
 
-def report(folder: _FOLDER) -> None:
+def report(folder: FOLDER) -> None:
     """Write report.html from results.json and the stores of a campaign."""
     from efgmd.campaign.main import report_folder
 
