@@ -250,8 +250,9 @@ interrupt from the keyboard ends in status 130. Every command has `--help`; `efg
 
 def _takes(annotation: Any) -> str:
     """What a parameter takes, in words, from its annotation (typer's own types differ between its versions)."""
-    if typing.get_origin(annotation) is tuple:
-        parts = typing.get_args(annotation)
+    tuples = [part for part in (annotation, *typing.get_args(annotation)) if typing.get_origin(part) is tuple]
+    if tuples:
+        parts = typing.get_args(tuples[0])
         return f"{len(parts)} values: {_takes(parts[0])}"
     lists = [part for part in (annotation, *typing.get_args(annotation)) if typing.get_origin(part) is list]
     if lists:

@@ -1,11 +1,35 @@
 """The commands `efgmd dynamics`, `efgmd spectrum` and `efgmd structures`."""
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from efgmd.campaign.commands import FOLDER
+
+
+class Kind(StrEnum):
+    """Kinds of spectra."""
+
+    nqr = "nqr"
+    static = "static"
+    mas = "mas"
+    exact = "exact"
+
+
+class Transitions(StrEnum):
+    """Transitions that are excited."""
+
+    all = "all"
+    central = "central"
+
+
+class Form(StrEnum):
+    """File formats of structures."""
+
+    magres = "magres"
+    extxyz = "extxyz"
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +44,9 @@ def dynamics(
     nucleus: Annotated[
         list[str] | None, typer.Option("--nucleus", "-n", help="Nucleus of the campaign, repeatable; default: all.")
     ] = None,
-    field: Annotated[float, typer.Option(help="Magnetic field, tesla; 0 for extreme narrowing.")] = 0.0,
+    field: Annotated[
+        float, typer.Option(help="Magnetic field, tesla; 0 for extreme narrowing.", show_default="0")
+    ] = 0.0,
     direction: Annotated[
         tuple[float, float, float] | None,
         typer.Option(help="Field along X Y Z of the simulated cell; default: powder average."),
@@ -46,25 +72,27 @@ def spectrum(
     ] = None,
     nucleus: Annotated[str, typer.Option("--nucleus", "-n", help="Nucleus, for example 14N.")] = "",
     kind: Annotated[
-        Literal["nqr", "static", "mas", "exact"],
+        Kind,
         typer.Option(
-            help="NQR lines; a static or spinning powder (mrsimulator); a static powder without approximation."
+            help="NQR lines; a static or spinning powder (mrsimulator); a static powder without approximation.",
+            show_default="static",
         ),
-    ] = "static",
+    ] = Kind.static,
     cq: Annotated[float | None, typer.Option(help="Coupling constant, MHz.")] = None,
-    eta: Annotated[float, typer.Option(help="Asymmetry parameter, with --cq.")] = 0.0,
+    eta: Annotated[float, typer.Option(help="Asymmetry parameter, with --cq.", show_default="0")] = 0.0,
     spin: Annotated[str | None, typer.Option(help="Nuclear spin, for nuclei that are not built in.")] = None,
     temperature: Annotated[
         float | None, typer.Option(help="Temperature of the campaign, K; default: the first.")
     ] = None,
     field: Annotated[float | None, typer.Option(help="Magnetic field, tesla.")] = None,
     larmor: Annotated[float | None, typer.Option(help="Larmor frequency, MHz, instead of the field.")] = None,
-    spinning: Annotated[float, typer.Option(help="Magic-angle spinning, kHz; for kind mas.")] = 10.0,
+    spinning: Annotated[float, typer.Option(help="Magic-angle spinning, kHz; for kind mas.", show_default="10")] = 10.0,
     transitions: Annotated[
-        Literal["all", "central"], typer.Option(help="Transitions that are excited; central for half-integer spins.")
-    ] = "all",
+        Transitions,
+        typer.Option(help="Transitions that are excited; central for half-integer spins.", show_default="all"),
+    ] = Transitions.all,
     width: Annotated[float | None, typer.Option(help="Width of the spectrum, kHz; default: all lines.")] = None,
-    points: Annotated[int, typer.Option(help="Frequencies of the spectrum.")] = 2048,
+    points: Annotated[int, typer.Option(help="Frequencies of the spectrum.", show_default="2048")] = 2048,
     broadening: Annotated[
         float | None, typer.Option(help="Full width of a Gaussian broadening, kHz; default: 4 points.")
     ] = None,
@@ -79,7 +107,7 @@ def spectrum(
     from efgmd.analysis.spectrum_output import SpectrumRequest
 
     request = SpectrumRequest(
-        nucleus, kind, field, larmor, spinning, transitions, width, points, broadening, band, spin
+        nucleus, kind.value, field, larmor, spinning, transitions.value, width, points, broadening, band, spin
     )
     if folder is None:
         request.add_coupling(cq, eta)
@@ -90,7 +118,7 @@ def spectrum(
 
 def structures(
     folder: FOLDER,
-    form: Annotated[Literal["extxyz", "magres"], typer.Option("--format", help="File format.")] = "magres",
+    form: Annotated[Form, typer.Option("--format", help="File format.", show_default="magres")] = Form.magres,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder to write; default: the campaign's.")
     ] = None,
@@ -99,5 +127,5 @@ def structures(
     from efgmd.analysis.interchange import write_structures
     from efgmd.campaign.main import read_record
 
-    for path in write_structures(folder, read_record(folder), form, output or folder):
+    for path in write_structures(folder, read_record(folder), form.value, output or folder):
         typer.echo(f"structure: {path}")

@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.integrate import trapezoid
 
 from efgmd.analysis.correlation import EFGCorrelation, TensorSeries, field_weights
 from efgmd.analysis.correlation_time import CorrelationTime
@@ -123,7 +124,7 @@ class SiteDynamics:
         def times(matrix: FloatArray) -> FloatArray:
             functions = np.einsum("mab,tab->tm", self._weights, matrix[: self.time.window + 1])
             with np.errstate(divide="ignore", invalid="ignore"):
-                return np.trapezoid(functions, self._correlation.lags_ps[: len(functions)], axis=0) / functions[0]
+                return trapezoid(functions, self._correlation.lags_ps[: len(functions)], axis=0) / functions[0]
 
         values, errors = self.correlation.estimate(times)
         first, second, third = (Value(float(v), float(e)) for v, e in zip(values, errors, strict=True))
@@ -178,7 +179,7 @@ class SiteDynamics:
         result = np.empty(frequencies_mhz.shape)
         for row, row_frequencies in enumerate(frequencies_mhz):
             waves = np.cos(2e6 * np.pi * lags[:, None] * row_frequencies)
-            result[row] = 2 * np.trapezoid(functions * waves, lags, axis=0)
+            result[row] = 2 * trapezoid(functions * waves, lags, axis=0)
         return result
 
     def relaxation(self, larmor_mhz: float = 0.0) -> RelaxationTimes:

@@ -16,7 +16,7 @@ FloatArray = NDArray[np.float64]
 #: Quadrupole frequency over Larmor frequency up to which second order is trusted.
 MAX_RATIO = 0.2
 _SYMBOL = "1efgmd"
-_DRAWS = 40
+_DRAWS = 150
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,8 @@ class PowderSpectrum:
         sites
             At least one.
         band
-            Also simulate 40 spectra with Cq and eta drawn from normal distributions of their errors (eta reflected at 0
-            and 1), for `band`.
+            Also simulate 150 spectra with Cq and eta drawn from normal distributions of their errors (eta reflected at
+            0 and 1), for `band`.
         seed
             Of these draws.
 

@@ -30,6 +30,7 @@ _NARROWED = 0.45  # spinning about the magic angle removes more than half of the
 _ORIENTATIONS = 100_000
 _BROADENING_POINTS = 4
 _WEAKEST_LINE = 0.01
+_BAND_REACH = 2.0
 
 
 class SpectrumRequest:
@@ -94,6 +95,7 @@ class SpectrumRequest:
         self._larmor = larmor_mhz_ if field_tesla is None else larmor_mhz(name, field_tesla)
         self._sites: list[SpectrumSite] = []
         self._origin: dict[str, Any] = {}
+        self._zeros = 0
         self._found: dict[str, Any] | None = None
 
     def add_coupling(self, cq: float | None, eta: float) -> None:
@@ -122,6 +124,7 @@ class SpectrumRequest:
             if site["nucleus"] == self._name:
                 errors = site["cq_error_sampling_MHz"], site["eta_error_sampling"]
                 self._sites.append(SpectrumSite(site["cq_MHz"], site["eta"], site["count"], *errors))
+                self._zeros += int(site["compatible_with_zero"])
         if not self._sites:
             raise ConfigError(f"{folder} has no results for {self._name}; it has {', '.join(results['nuclei'])}")
         self._origin = {"campaign": results["campaign_file"], "temperature_K": chosen}
@@ -162,7 +165,10 @@ class SpectrumRequest:
     def _powder(self) -> dict[str, Any]:
         larmor = self._larmor
         assert larmor is not None
-        reach = max(spectrum_reach(self._spin, site.cq, larmor, self._transitions) for site in self._sites)
+        sizes = [
+            abs(site.cq) + (_BAND_REACH * (site.cq_error or 0.0) if self._show_band else 0.0) for site in self._sites
+        ]
+        reach = spectrum_reach(self._spin, max(sizes), larmor, self._transitions)
         if self._kind == "mas" and self._transitions == "central" and self._spinning > 1000 * reach:
             reach *= _NARROWED
         width = self._width / 1000 if self._width is not None else 2 * _MARGIN * reach
@@ -224,6 +230,9 @@ class SpectrumRequest:
             if line["strength"] >= _WEAKEST_LINE:
                 text = f"line at {frequency_text(line['frequency_MHz'])}, strength {line['strength']:.2f}"
                 console.print(text, soft_wrap=True, highlight=False)
+        if self._zeros:
+            text = f"{self._zeros} of {len(self._sites)} tensors are compatible with zero: what is drawn there is noise"
+            console.print(text, soft_wrap=True, highlight=False)
         console.print(f"spectrum: {path}", soft_wrap=True, highlight=False)
 
 
@@ -243,7 +252,7 @@ def _draw(found: dict[str, Any], path: Path) -> None:
         axes = figure.add_subplot()
         colour = STYLES[0][0]
         if found["kind"] == "nqr":
-            for line in found["lines"]:
+            for line in (line for line in found["lines"] if line["strength"] >= _WEAKEST_LINE):
                 site_colour, marker, _ = STYLES[line["site"] % len(STYLES)]
                 weight = found["sites"][line["site"]]["weight"]
                 axes.vlines(line["frequency_MHz"], 0, weight * line["strength"], color=site_colour)
