@@ -8,17 +8,14 @@ from ase import Atoms
 from ase.io import read
 from numpy.typing import NDArray
 
-from efgmd.analysis.averaging import NucleusAverage
 from efgmd.analysis.sites import Site
 from efgmd.analysis.temperature import TemperatureAnalysis
 from efgmd.campaign.config import Sites
 from efgmd.campaign.sampling import cell_matrix
 from efgmd.campaign.spec import STRUCTURE_FILE
-from efgmd.campaign.worker import STORE_FILE
-from efgmd.errors import DataError, StoreError
-from efgmd.store import Store
+from efgmd.errors import DataError
 from efgmd.tensors import rotate, six_to_matrix
-from efgmd.trajectories.importing import ImportedRun, read_run
+from efgmd.trajectories.importing import ImportedRun
 
 FloatArray = NDArray[np.float64]
 
@@ -39,8 +36,8 @@ class RunSites:
     ----------
     run
         What run.json says.
-    store
-        The store.
+    store, interval_ps
+        The store, and the time between its frames.
     followed
         The frames of the store, in the frame that the campaign's ``sites`` ask for.
     sites
@@ -55,7 +52,6 @@ class RunSites:
     """
 
     def __init__(self, output: Path, record: dict[str, Any], name: str) -> None:
-        folder = output / name
         campaign = record["campaign"]
         atoms = read(output / STRUCTURE_FILE, index=-1)
         assert isinstance(atoms, Atoms)
@@ -66,27 +62,13 @@ class RunSites:
             tuple(record["cells"]),
             tuple(campaign["structure"]["supercell"]),
         )
-        self.run = read_run(folder)
-        self.store = Store(folder / STORE_FILE)
-        if self.store.identity != self.run.identity:
-            raise StoreError(f"{self.store.path} and {folder / 'run.json'} belong to different runs")
-        if len(self.store.block_steps) == 0:
-            raise StoreError(f"{self.store.path} holds no complete block of samples yet; let the run continue")
-        follower = analysis._follower.compute(
-            self.store, atoms, self.store.block_steps, self.store.block("cell"), self.interval_ps
-        )
-        self.followed = follower.followed
-        self._average = NucleusAverage()
-        for frames in self.followed.frames():
-            self._average.compute(frames)
-        finder = analysis._find_sites(self._average, atoms)
+        opened = analysis.open_run(output / name, atoms)
+        self.run, self.store, self.interval_ps = opened.run, opened.store, opened.block_ps
+        self.followed = opened.follower.followed
+        self._average = opened.average
+        finder = analysis.find_sites(opened.average, atoms)
         self.symmetry = finder.symmetry
-        self.sites: list[Site] = analysis._choose_sites(finder, atoms)
-
-    @property
-    def interval_ps(self) -> float:
-        """Time between the frames of the store."""
-        return self.run.sampling_steps * self.run.samples_per_block * self.run.timestep_fs / 1000
+        self.sites: list[Site] = analysis.choose_sites(finder, atoms)
 
     def require_frames(self) -> None:
         """Refuse a store of averages.

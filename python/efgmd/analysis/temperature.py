@@ -86,10 +86,10 @@ class TemperatureAnalysis:
         StoreError
             When the store is missing, or holds no block yet.
         """
-        opened = self._open(folder, atoms)
+        opened = self.open_run(folder, atoms)
         run, store, follower = opened.run, opened.store, opened.follower
-        finder = self._find_sites(opened.average, atoms)
-        rows = self._rows(opened, self._choose_sites(finder, atoms))
+        finder = self.find_sites(opened.average, atoms)
+        rows = self._rows(opened, self.choose_sites(finder, atoms))
         symmetry = finder.symmetry
         return {
             "temperature_K": run.temperature,
@@ -120,13 +120,14 @@ class TemperatureAnalysis:
 
     def sites_of(self, folder: Path, atoms: Atoms) -> list[Site]:
         """Sites that the mean structure of a run shows; ``folder`` and ``atoms`` as for `compute`."""
-        return self._choose_sites(self._find_sites(self._open(folder, atoms).average, atoms), atoms)
+        return self.choose_sites(self.find_sites(self.open_run(folder, atoms).average, atoms), atoms)
 
     def rows(self, folder: Path, atoms: Atoms, sites: list[Site]) -> list[dict[str, Any]]:
         """The entry ``sites`` of a run's results with nuclei grouped into given sites instead of its own."""
-        return self._rows(self._open(folder, atoms), sites)
+        return self._rows(self.open_run(folder, atoms), sites)
 
-    def _open(self, folder: Path, atoms: Atoms) -> "_OpenedRun":
+    def open_run(self, folder: Path, atoms: Atoms) -> "OpenedRun":
+        """Follow and average the frames of a run; parameters and errors as for `compute`."""
         run = read_run(folder)
         store = Store(folder / STORE_FILE)
         if store.identity != run.identity:
@@ -138,9 +139,9 @@ class TemperatureAnalysis:
         average = NucleusAverage()
         for frames in follower.followed.frames():
             average.compute(frames)
-        return _OpenedRun(run, store, follower, average, block_ps)
+        return OpenedRun(run, store, follower, average, block_ps)
 
-    def _rows(self, opened: "_OpenedRun", sites: list[Site]) -> list[dict[str, Any]]:
+    def _rows(self, opened: "OpenedRun", sites: list[Site]) -> list[dict[str, Any]]:
         run = opened.run
         series = SiteSeries(sites, len(opened.store.block_steps))
         for frames in opened.follower.followed.frames():
@@ -160,7 +161,7 @@ class TemperatureAnalysis:
             if site.element == nucleus.element
         ]
 
-    def _find_sites(self, average: NucleusAverage, atoms: Atoms) -> SiteFinder:
+    def find_sites(self, average: NucleusAverage, atoms: Atoms) -> SiteFinder:
         """Sites of one repeat of the mean structure."""
         start = one_repeat(atoms, self._supercell)
         scaled = fold(average.scaled, self._supercell)
@@ -168,7 +169,7 @@ class TemperatureAnalysis:
         mean = Atoms(start.numbers, scaled_positions=scaled, cell=single, pbc=True)
         return SiteFinder(self._sites.framework, self._sites.tolerance).compute(mean, start)
 
-    def _choose_sites(self, finder: SiteFinder, atoms: Atoms) -> list[Site]:
+    def choose_sites(self, finder: SiteFinder, atoms: Atoms) -> list[Site]:
         """Sites of all atoms: by symmetry, by position in the molecule, or as the user groups them."""
         repeats = math.prod(self._supercell)
         sites = expand(finder.sites, len(atoms) // repeats, repeats)
@@ -190,7 +191,7 @@ class TemperatureAnalysis:
 
 
 @dataclass(frozen=True)
-class _OpenedRun:
+class OpenedRun:
     """A run's description, its store, its frames with followed axes, and the means of its nuclei."""
 
     run: RunSpec | ImportedRun
