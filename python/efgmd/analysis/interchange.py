@@ -9,6 +9,7 @@ from ase import Atoms
 
 from efgmd.analysis.run_sites import RunSites
 from efgmd.errors import ConfigError, StoreError
+from efgmd.frames.writers import write_frames
 
 if TYPE_CHECKING:
     import pandas
@@ -83,14 +84,8 @@ def write_structures(
         The files, by temperature.
     """
     target.mkdir(parents=True, exist_ok=True)
-    written = []
+    written: list[Path] = []
     for atoms in mean_structures(output, record):
         path = target / f"mean-{float(atoms.info['temperature_K']):04g}K.{form}"
-        if form == "magres":
-            atoms.info["magres_units"] = {"efg": "au"}
-            atoms.write(path, format="magres")
-        else:
-            atoms.set_array("efg", atoms.arrays.pop("efg").reshape(-1, 9))
-            atoms.write(path, format="extxyz")
-        written.append(path)
+        written += write_frames(path, [atoms], form)
     return written
