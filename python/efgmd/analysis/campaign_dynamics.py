@@ -13,6 +13,7 @@ from efgmd.analysis.correlation_time import CorrelationTime
 from efgmd.analysis.dynamics import RelaxationTimes, SiteDynamics, Value
 from efgmd.analysis.relaxation import Decay
 from efgmd.analysis.run_sites import RunSites
+from efgmd.analysis.spectra import MAX_RATIO, quadrupole_frequency
 from efgmd.analysis.store_series import StoreSeries
 from efgmd.analysis.table import MANY_SITES
 from efgmd.campaign.config import NucleusChoice
@@ -142,13 +143,13 @@ class CampaignDynamics:
                 dynamics = SiteDynamics(nucleus, run.interval_ps, self._direction, lag, mean="nucleus")
                 dynamics.compute(StoreSeries(run.store, everyone, run.followed.apply))
                 head = {"nucleus": nucleus.name, "site": "", "count": len(everyone)}
-                sites.append(head | site_fields(dynamics, larmor))
+                sites.append(head | site_fields(nucleus, dynamics, larmor))
                 continue
             for site in found:
                 dynamics = SiteDynamics(nucleus, run.interval_ps, self._direction, lag)
                 dynamics.compute(StoreSeries(run.store, site.indices, run.followed.apply), site.rotations)
                 head = {"nucleus": nucleus.name, "site": site.label, "count": len(site.indices)}
-                sites.append(head | site_fields(dynamics, larmor))
+                sites.append(head | site_fields(nucleus, dynamics, larmor))
         return {
             "temperature_K": run.run.temperature,
             "folder": run.store.path.parent.name,
@@ -188,10 +189,15 @@ class CampaignDynamics:
         os.replace(unfinished, folder / CSV_FILE)
 
 
-def site_fields(dynamics: SiteDynamics, larmor: float) -> dict[str, Any]:
+def site_fields(nucleus: Nucleus, dynamics: SiteDynamics, larmor: float) -> dict[str, Any]:
     """JSON-able results of one site."""
     time = dynamics.time
     notes = _notes(dynamics, larmor)
+    if larmor and quadrupole_frequency(nucleus.spin, dynamics.mean_cq_mhz) > MAX_RATIO * larmor:
+        notes.append(
+            "the mean coupling is not small against the Larmor frequency: the levels are not those of the field, and "
+            "T1 and T2 of this high-field theory are estimates of their size only"
+        )
     try:
         relaxation = _relaxation_fields(dynamics.relaxation(larmor))
     except DataError as error:
@@ -208,6 +214,7 @@ def site_fields(dynamics: SiteDynamics, larmor: float) -> dict[str, Any]:
         "stretched_fit": _fit(time, stretched=True),
         "fluctuating_cq_MHz": fluctuating.value,
         "fluctuating_cq_error_MHz": _number(fluctuating.error),
+        "mean_cq_MHz": dynamics.mean_cq_mhz,
         "narrowing": dynamics.narrowing,
         "fast_motion": dynamics.fast_motion,
         "relaxation": relaxation,

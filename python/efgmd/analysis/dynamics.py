@@ -143,6 +143,12 @@ class SiteDynamics:
         return Value(float(value), float(error))
 
     @property
+    def mean_cq_mhz(self) -> float:
+        """Cq of an axial tensor with the norm of the mean that does not fluctuate, MHz."""
+        scale = abs(float(self._nucleus.coupling_mhz(1.0)))
+        return scale * float(np.sqrt(2 / 3 * np.trace(self.correlation.mean_matrix)))
+
+    @property
     def narrowing(self) -> float:
         """``2 pi Cq tau`` of the fluctuating part; averaging the tensor is legitimate where it is below `FAST`."""
         return 2 * np.pi * self.fluctuating_cq_mhz.value * 1e6 * self.time.tau_ps * _PS

@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.console import Console
 
+from efgmd import larmor
 from efgmd.analysis.powder import ExactPowder
 from efgmd.analysis.results import read_results
 from efgmd.analysis.spectra import PowderSpectrum, SpectrumSite, spectrum_reach
 from efgmd.analysis.table import frequency_text
 from efgmd.campaign.provenance import versions
 from efgmd.errors import ConfigError, DataError
-from efgmd.larmor import larmor_mhz
 from efgmd.nuclei import nqr_transitions, nucleus
 from efgmd.report.svg import SETTINGS, STYLES
 
@@ -70,7 +70,7 @@ class SpectrumRequest:
         name: str,
         kind: Literal["nqr", "static", "mas", "exact"],
         field_tesla: float | None = None,
-        larmor_mhz_: float | None = None,
+        larmor_mhz: float | None = None,
         spinning_khz: float = 10.0,
         transitions: Literal["all", "central"] = "all",
         width_khz: float | None = None,
@@ -81,7 +81,7 @@ class SpectrumRequest:
     ) -> None:
         if not name:
             raise ConfigError("name the nucleus of the spectrum, for example --nucleus 14N")
-        if kind != "nqr" and (field_tesla is None) == (larmor_mhz_ is None):
+        if kind != "nqr" and (field_tesla is None) == (larmor_mhz is None):
             raise ConfigError("give the magnetic field (--field) or the Larmor frequency (--larmor), one of them")
         if band and kind not in ("static", "mas"):
             raise ConfigError("a band of spectra (--band) is drawn for the kinds static and mas")
@@ -92,7 +92,7 @@ class SpectrumRequest:
         self._name, self._kind, self._spinning = name, kind, spinning_khz if kind == "mas" else 0.0
         self._transitions, self._width, self._points = transitions, width_khz, points
         self._broadening, self._show_band = broadening_khz, band
-        self._larmor = larmor_mhz_ if field_tesla is None else larmor_mhz(name, field_tesla)
+        self._larmor = larmor_mhz if field_tesla is None else larmor.larmor_mhz(name, field_tesla)
         self._sites: list[SpectrumSite] = []
         self._origin: dict[str, Any] = {}
         self._zeros = 0
@@ -163,12 +163,12 @@ class SpectrumRequest:
         return self
 
     def _powder(self) -> dict[str, Any]:
-        larmor = self._larmor
-        assert larmor is not None
+        field = self._larmor
+        assert field is not None
         sizes = [
             abs(site.cq) + (_BAND_REACH * (site.cq_error or 0.0) if self._show_band else 0.0) for site in self._sites
         ]
-        reach = spectrum_reach(self._spin, max(sizes), larmor, self._transitions)
+        reach = spectrum_reach(self._spin, max(sizes), field, self._transitions)
         if self._kind == "mas" and self._transitions == "central" and self._spinning > 1000 * reach:
             reach *= _NARROWED
         width = self._width / 1000 if self._width is not None else 2 * _MARGIN * reach
@@ -176,21 +176,21 @@ class SpectrumRequest:
         fwhm = self._broadening / 1000 if self._broadening is not None else _BROADENING_POINTS * step
         band = None
         if self._kind == "exact":
-            grid = larmor + (np.arange(self._points) - self._points // 2) * step
+            grid = field + (np.arange(self._points) - self._points // 2) * step
             grid = grid[grid > step]
             weights = np.array([site.weight for site in self._sites])
             parts = [
-                ExactPowder(self._spin, site.cq, site.eta, larmor, _ORIENTATIONS).compute().spectrum(grid, fwhm)
+                ExactPowder(self._spin, site.cq, site.eta, field, _ORIENTATIONS).compute().spectrum(grid, fwhm)
                 for site in self._sites
             ]
-            offsets, intensity = grid - larmor, np.tensordot(weights / weights.sum(), parts, axes=1)
+            offsets, intensity = grid - field, np.tensordot(weights / weights.sum(), parts, axes=1)
         else:
             simulated = PowderSpectrum(
-                self._spin, larmor, width, self._points, self._spinning, self._transitions, 1000 * fwhm
+                self._spin, field, width, self._points, self._spinning, self._transitions, 1000 * fwhm
             ).compute(self._sites, self._show_band)
             offsets, intensity, band = simulated.frequencies_mhz, simulated.spectrum, simulated.band
         return {
-            "larmor_MHz": larmor,
+            "larmor_MHz": field,
             "spinning_kHz": self._spinning,
             "transitions": self._transitions,
             "broadening_kHz": 1000 * fwhm,
