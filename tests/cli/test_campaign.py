@@ -69,6 +69,7 @@ def test_stores_trajectories_and_tables(finished):
     output, printed = finished
     check_stores(output)
     assert "23Na 104 mb" in printed and "35Cl -81.65 mb" in printed
+    assert "transition: " in printed and "K" in printed.split("transition: ")[1]
     assert "sampling error" in printed and str(output / "report.html") in printed.replace("\n", "")
 
 

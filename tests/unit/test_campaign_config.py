@@ -91,6 +91,18 @@ ranks: 0
         ("masses: {H: -2}", "masses.H", "greater than 0"),
         ("sites: 3", "sites", "section with the fields framework, tolerance"),
         ("timestep_fs: .nan", "timestep_fs", "finite"),
+        ("transition: {law: first-order, exponent: 0.5}", "transition", "expected none with law first-order"),
+        (
+            "transition: {order_parameters: [{kind: strain, nucleus: 14N}]}",
+            "transition.order_parameters[0]",
+            "no nucleus",
+        ),
+        ("transition: {order_parameters: [{kind: coupling}]}", "transition.order_parameters[0]", "expected a nucleus"),
+        (
+            "transition: {order_parameters: [{kind: coupling, nucleus: 2H}]}",
+            "transition.order_parameters[0]",
+            "127I 14N",
+        ),
     ],
 )
 def test_single_mistakes(folder, extra, field, text):

@@ -139,6 +139,16 @@ def test_results_of_an_earlier_version_are_refused(tmp_path, content):
         write_report(tmp_path)
 
 
+def test_other_results_beside_the_page_are_linked(tmp_path, content):
+    (tmp_path / "my spectrum.json").write_text('{"format": "efgmd-spectrum"}')
+    (tmp_path / "my spectrum.png").touch()
+    (tmp_path / "foreign.json").write_text("[1, 2]")
+    (tmp_path / "broken.json").write_text("{")
+    tree = html5lib.HTMLParser(strict=True).parse(written(tmp_path, content))
+    links = [element.get("href") for element in tree.iter(XHTML + "a") if not element.get("href").startswith("#")]
+    assert links == ["my%20spectrum.png", "my%20spectrum.json"]
+
+
 def test_numbers_have_the_digits_of_their_interval():
     assert range_text(0.10213, 0.10978) == "0.1021 to 0.1098"
     assert frequency_range(-511.23, -498.6) == "-511 to -499 MHz"

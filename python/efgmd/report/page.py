@@ -1,5 +1,6 @@
 """report.html: one self-contained page with a campaign's results."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from ase.formula import Formula
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.axes import Axes
 
-from efgmd.analysis.results import read_results
+from efgmd.analysis.results import FORMAT, read_results
 from efgmd.analysis.table import ROUGH, all_warnings
 from efgmd.errors import StoreError
 from efgmd.report import figures, tables, transition_figures
@@ -43,12 +44,28 @@ def write_report(folder: Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    text = environment.get_template("page.html.j2").render(**page_content(results)).lstrip()
+    content = page_content(results) | {"companions": companions(folder)}
+    text = environment.get_template("page.html.j2").render(**content).lstrip()
     unfinished = folder / (REPORT_FILE + ".new")
     unfinished.write_text(text, encoding="utf-8")
     os.replace(unfinished, folder / REPORT_FILE)
     figures.write_figure(results, folder / FIGURE_FILE)
     return folder / REPORT_FILE
+
+
+def companions(folder: Path) -> list[str]:
+    """Names of other results that efgmd wrote into a folder (spectra, dynamics), and of their pictures and tables."""
+    names = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            continue  # somebody else's, or still being written
+        kind = content.get("format") if isinstance(content, dict) else None
+        if isinstance(kind, str) and kind.startswith("efgmd-") and kind != FORMAT:
+            found = [path.with_suffix(suffix) for suffix in (".png", ".svg", ".pdf", ".csv", ".json")]
+            names += [candidate.name for candidate in found if candidate.exists()]
+    return names
 
 
 def page_content(results: dict[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,7 @@
       for (const use of group.querySelectorAll("use")) uses.push([use, +use.getAttribute("x"), +use.getAttribute("y")]);
     }
     const own = [...svg.querySelectorAll("g[id*='xtick_'], g[id*='ytick_']")];
+    const grid = svg.insertBefore(document.createElementNS(NS, "g"), svg.firstChild);
     const axes = svg.appendChild(document.createElementNS(NS, "g"));
     const box = svg.appendChild(document.createElementNS(NS, "rect"));
     box.setAttribute("class", "box");
@@ -46,12 +47,13 @@
       }
       for (const [use, x, y] of uses) { use.setAttribute("x", px(x)); use.setAttribute("y", py(y)); }
       axes.replaceChildren();
+      grid.replaceChildren();
       for (const tick of own) tick.style.display = isAll() ? "" : "none";
       svg.style.touchAction = isAll() ? "pan-y" : "none";
       figure.classList.toggle("zoomed", !isAll());
       if (isAll()) return;
-      const put = (x1, y1, x2, y2, colour) => {
-        const line = axes.appendChild(document.createElementNS(NS, "line"));
+      const put = (where, x1, y1, x2, y2, colour) => {
+        const line = where.appendChild(document.createElementNS(NS, "line"));
         for (const [key, value] of Object.entries({ x1, y1, x2, y2, stroke: colour, "stroke-width": 0.7 })) line.setAttribute(key, value);
       };
       const write = (x, y, anchor, words) => {
@@ -59,15 +61,17 @@
         for (const [key, value] of Object.entries({ x, y, "text-anchor": anchor, "font-size": 10 })) text.setAttribute(key, value);
         text.textContent = words;
       };
-      for (const [value, words] of ticks(view.x0, view.x1, 5)) {
+      for (const [value, words] of ticks(view.x0, view.x1, 7)) {
         const x = left + ((value - view.x0) / (view.x1 - view.x0)) * width;
-        put(x, top + height, x, top + height + 3.5, "#000");
+        put(grid, x, top, x, top + height, "#ddd");
+        put(axes, x, top + height, x, top + height + 3.5, "#000");
         write(x, top + height + 14, "middle", words);
       }
-      for (const [value, words] of named || ticks(view.y0, view.y1, 5)) {
+      for (const [value, words] of named || ticks(view.y0, view.y1, 7)) {
         if (value < view.y0 || value > view.y1) continue;
         const y = top + ((view.y1 - value) / (view.y1 - view.y0)) * height;
-        put(left - 3.5, y, left, y, "#000");
+        put(grid, left, y, left + width, y, "#ddd");
+        put(axes, left - 3.5, y, left, y, "#000");
         write(left - 6, y + 3.5, "end", words);
       }
     }
