@@ -2,6 +2,7 @@
 
 import json
 
+import jsonschema
 import numpy as np
 import pytest
 from landau_campaign import TC, TEMPERATURES, first_order, power_law, write_landau_campaign
@@ -10,6 +11,7 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import ncx2
 
 from efgmd.analysis.change_point import find_change
+from efgmd.analysis.interchange import schema
 from efgmd.analysis.landau import FIRST_ORDER, POWER_LAW, fit, fixed, landau_first_order
 from efgmd.analysis.magnitude import Magnitude
 from efgmd.analysis.order_parameters import OrderParameter
@@ -259,7 +261,7 @@ def test_all_order_parameters_find_the_transition(results):
     assert sum(holds(entry["interval95_K"]) for entry in found.values()) >= 3  # each at 95 %
     assert results["transition"]["state"] == "transition" and holds(results["transition"]["interval95_K"])
     assert results["transition"]["agreement"]["agree"] is True
-    json.dumps(results["transition"], allow_nan=False)
+    jsonschema.validate(json.loads(json.dumps(results, allow_nan=False)), schema("results"))
 
 
 def test_merged_sites_keep_their_splitting_with_an_error(results):
@@ -287,6 +289,9 @@ def test_campaigns_without_transition_show_none(tmp_path, order, state):
     record = write_landau_campaign(tmp_path, lambda kelvin: order, temperatures=(260.0, 300.0, 340.0, 380.0), seed=4)
     transition = analyze_campaign(tmp_path, record)["transition"]
     assert transition["state"] == state and transition["interval95_K"] is None
+    jsonschema.validate(
+        transition, schema("results")["properties"]["transition"] | {"$defs": schema("results")["$defs"]}
+    )
     assert "no transition within 260 to 380 K" in transition["text"]
 
 
