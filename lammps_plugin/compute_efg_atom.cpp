@@ -37,10 +37,10 @@ ComputeEFGAtom::ComputeEFGAtom(LAMMPS *lmp, int narg, char **arg) : Compute(lmp,
                       "element name per atom type");
 
   peratom_flag = 1;
-  size_peratom_cols = options.uncertainty ? 8 : 6;
   dynamic_group_allow = 1;
 
   model = efgmd::open_model(lmp, STYLE, "efg", arg[3], options);
+  size_peratom_cols = model->columns;
   element = efgmd::match_elements(lmp, STYLE, arg[3], model->elements, narg - 4, arg + 4);
   search = std::make_unique<efgmd::NeighbourSearch>(model->cutoff);
 }

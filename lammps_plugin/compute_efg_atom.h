@@ -1,5 +1,5 @@
-// compute ID GROUP efg/atom MODEL ELEMENTS... [dtype float32|float64] [device cpu|cuda] [uncertainty yes|no]:
-// electric field gradients from a model in Python.
+// compute ID GROUP efg/atom MODEL ELEMENTS... [dtype float32|float64] [device cpu|cuda] [uncertainty yes|no]
+// [members yes|no]: electric field gradients from a model in Python.
 
 #ifndef LMP_COMPUTE_EFG_ATOM_H
 #define LMP_COMPUTE_EFG_ATOM_H

@@ -62,7 +62,7 @@ void PairMLIAPPython::settings(int narg, char **arg)
     error->all(FLERR, "Pair style mliap from efgmd runs Python models: pair_style mliap unified MODEL 0; LAMMPS' own "
                       "pair style is available as mliap/builtin, with the same arguments");
   efgmd::ModelOptions options = efgmd::take_options(lmp, STYLE, narg, arg);
-  if (narg < 2 || narg > 3 || options.uncertainty)
+  if (narg < 2 || narg > 3 || options.uncertainty || options.members)
     error->all(FLERR, "Illegal pair_style command, expected: pair_style mliap unified MODEL 0 [dtype float32|float64] "
                       "[device cpu|cuda]");
   if (narg == 3 && strcmp(arg[2], "0") != 0)

@@ -85,12 +85,13 @@ class BridgedModel : public PythonModel {
   {
     auto open = py::module_::import("efgmd.coupling.loader").attr("open_model");
     object = open(request.path, request.kind, request.options.dtype, request.options.device,
-                  request.options.uncertainty, request.threads, request.local_rank, request.mpi_library);
+                  request.options.uncertainty, request.options.members, request.threads, request.local_rank,
+                  request.mpi_library);
     elements = object.attr("elements").cast<std::vector<std::string>>();
     cutoff = object.attr("cutoff").cast<double>();
     sha256 = object.attr("sha256").cast<std::string>();
     third_party = py::hasattr(object, "evaluate_mliap");
-    columns = request.options.uncertainty ? 8 : 6;
+    if (py::hasattr(object, "columns")) columns = object.attr("columns").cast<int>();
     on_device = py::hasattr(object, "take_list");
   }
 
@@ -153,7 +154,6 @@ class BridgedModel : public PythonModel {
 
  private:
   py::object object;
-  std::size_t columns = 6;
 
   static py::ssize_t ncentres(const CentredPairs &pairs) { return static_cast<py::ssize_t>(pairs.ncentres()); }
   static py::ssize_t npairs(const CentredPairs &pairs) { return static_cast<py::ssize_t>(pairs.npairs()); }

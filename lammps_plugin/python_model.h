@@ -24,6 +24,7 @@ struct ModelOptions {
   std::string dtype = "float32";    // or "float64"
   std::string device = "cpu";       // or "cuda"
   bool uncertainty = false;         // of tensors, and their grade of extrapolation, as two more numbers
+  bool members = false;             // of a committee, six numbers each at the end
 };
 
 struct ModelRequest {
@@ -73,6 +74,7 @@ class PythonModel {
   virtual ~PythonModel() = default;
   std::vector<std::string> elements;
   double cutoff = 0.0;         // angstrom
+  int columns = 6;             // numbers that an EFG model gives for each centre
   std::string sha256;          // of the model file
   bool on_device = false;      // an energy model that keeps the pair list and is given positions
   bool third_party = false;    // an ML-IAP object: it sees MliapExtras, and may exchange rows of ghost atoms

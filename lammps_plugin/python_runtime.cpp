@@ -224,10 +224,10 @@ ModelOptions take_options(LAMMPS *lmp, const std::string &style, int &narg, char
       if (value != "cpu" && value != "cuda")
         lmp->error->all(FLERR, "{}: device must be cpu or cuda, not {}", style, value);
       options.device = value;
-    } else if (key == "uncertainty") {
+    } else if (key == "uncertainty" || key == "members") {
       if (value != "yes" && value != "no")
-        lmp->error->all(FLERR, "{}: uncertainty must be yes or no, not {}", style, value);
-      options.uncertainty = value == "yes";
+        lmp->error->all(FLERR, "{}: {} must be yes or no, not {}", style, key, value);
+      (key == "members" ? options.members : options.uncertainty) = value == "yes";
     } else
       break;
   }

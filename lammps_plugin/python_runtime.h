@@ -27,8 +27,8 @@ void raise_together(LAMMPS_NS::LAMMPS *lmp, const std::string &style, const Fail
 std::vector<int> match_elements(LAMMPS_NS::LAMMPS *lmp, const std::string &style, const std::string &path,
                                 const std::vector<std::string> &elements, int count, char **names);
 
-// Trailing `dtype float32|float64`, `device cpu|cuda` and `uncertainty yes|no` in the arguments, which are shortened by
-// them.
+// Trailing `dtype float32|float64`, `device cpu|cuda`, `uncertainty yes|no` and `members yes|no` in the arguments,
+// which are shortened by them.
 ModelOptions take_options(LAMMPS_NS::LAMMPS *lmp, const std::string &style, int &narg, char **arg);
 
 }    // namespace efgmd

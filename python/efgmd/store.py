@@ -10,7 +10,9 @@ Layout (N atoms in the order of the structure; units in the attribute ``units`` 
   ``potential_energy``, ``volume`` (n,): one row per EFG sample;
 * ``blocks/step`` (b,), ``blocks/efg`` (b, N, 6: xx yy zz xy xz yz), ``blocks/abs_vzz`` (b, N),
   ``blocks/scaled`` (b, N, 3), ``blocks/cell`` (b, 6): means over ``samples_per_block`` samples; ``scaled`` are
-  unwrapped fractional coordinates.
+  unwrapped fractional coordinates;
+* ``members/step`` (m,), ``members/deviation`` (m, N, M, 6), if the EFG model is a committee of M members: their tensors
+  less the committee's, in the last sample of every tenth block.
 """
 
 import json
@@ -29,6 +31,8 @@ from efgmd.trajectories.frames import TensorFrames
 FORMAT = "efgmd-store"
 SCHEMA = 1
 _UNUSED = -1
+#: Tensors of single members are large and change slowly relative to the committee's: one row for this many blocks.
+BLOCKS_PER_MEMBER_ROW = 10
 _CHUNK_BYTES = 1 << 26
 
 SAMPLE_UNITS = {
@@ -76,6 +80,8 @@ class StoreWriter:
         Samples of a complete run; may be larger than before to lengthen a run.
     samples_per_block
         Samples averaged into one block.
+    committee
+        Members of the EFG model; with more than one, their tensors are stored too.
 
     Raises
     ------
@@ -92,11 +98,11 @@ class StoreWriter:
         symbols: list[str],
         n_samples: int,
         samples_per_block: int = 1,
+        committee: int = 1,
     ) -> None:
         self._samples_per_block = samples_per_block
-        n_blocks = n_samples // samples_per_block
         if not path.exists():
-            _create(path, identity, header, symbols, n_samples, n_blocks, samples_per_block)
+            _create(path, identity, header, symbols, self._rows(n_samples), samples_per_block, committee)
         self._file = _open(path, "r+")
         _check_format(self._file, path)
         if self._file.attrs["identity"] != identity:
@@ -105,9 +111,13 @@ class StoreWriter:
                 f"{path} belongs to a run with other settings or models; "
                 "choose another output folder or remove that one"
             )
-        for group, rows in (("samples", n_samples), ("blocks", n_blocks)):
-            if len(self._file[group]["step"]) < rows:
+        for group, rows in self._rows(n_samples).items():
+            if group in self._file and len(self._file[group]["step"]) < rows:
                 self._resize(group, rows)
+
+    def _rows(self, n_samples: int) -> dict[str, int]:
+        blocks = n_samples // self._samples_per_block
+        return {"samples": n_samples, "blocks": blocks, "members": -(-blocks // BLOCKS_PER_MEMBER_ROW)}
 
     def _resize(self, group: str, rows: int) -> None:
         for dataset in self._file[group].values():
@@ -116,8 +126,9 @@ class StoreWriter:
 
     def reserve(self, n_samples: int) -> None:
         """Make room for exactly ``n_samples``; rows beyond them are forgotten."""
-        self._resize("samples", n_samples)
-        self._resize("blocks", n_samples // self._samples_per_block)
+        for group, rows in self._rows(n_samples).items():
+            if group in self._file:
+                self._resize(group, rows)
 
     def set_identity(self, identity: str) -> None:
         """Give the store the hash of a run that was not known in full when its file was made."""
@@ -138,9 +149,18 @@ class StoreWriter:
         self._file.flush()  # data first: a block whose step is written must be complete
         group["step"][row] = step
 
+    def write_members(self, row: int, step: int, deviation: NDArray[np.float64]) -> None:
+        """Write row ``row`` (0-based) of the members: their tensors less the committee's, of shape ``(N, M, 6)``."""
+        group = self._file["members"]
+        group["deviation"][row] = deviation
+        self._file.flush()
+        group["step"][row] = step
+
     def cut(self, step: int) -> None:
         """Forget everything after ``step``."""
-        for name in ("blocks", "samples"):
+        for name in ("blocks", "samples", "members"):
+            if name not in self._file:
+                continue
             steps = self._file[name]["step"]
             values = steps[:]
             values[values > step] = _UNUSED
@@ -170,9 +190,9 @@ def _create(
     identity: str,
     header: Mapping[str, Any],
     symbols: list[str],
-    n_samples: int,
-    n_blocks: int,
+    rows: Mapping[str, int],
     per_block: int,
+    committee: int,
 ) -> None:
     n_atoms = len(symbols)
     unfinished = path.with_suffix(".new")
@@ -186,11 +206,15 @@ def _create(
         )
         file.create_dataset("symbols", data=[symbol.encode() for symbol in symbols])
         shapes = {"cell": (6,), "efg": (n_atoms, 6), "abs_vzz": (n_atoms,), "scaled": (n_atoms, 3)}
-        for group, rows, units in (("samples", n_samples, SAMPLE_UNITS), ("blocks", n_blocks, BLOCK_UNITS)):
-            _reserve(file, f"{group}/step", (rows,), np.int64, "step")
+        shapes["deviation"] = (n_atoms, committee, 6)
+        groups = {"samples": SAMPLE_UNITS, "blocks": BLOCK_UNITS}
+        if committee > 1:
+            groups["members"] = {"deviation": BLOCK_UNITS["efg"]}
+        for group, units in groups.items():
+            _reserve(file, f"{group}/step", (rows[group],), np.int64, "step")
             for name, unit in units.items():
                 kind = np.float64 if group == "samples" or name == "cell" else np.float32
-                _reserve(file, f"{group}/{name}", (rows, *shapes.get(name, ())), kind, unit)
+                _reserve(file, f"{group}/{name}", (rows[group], *shapes.get(name, ())), kind, unit)
     os.replace(unfinished, path)
 
 
@@ -227,6 +251,8 @@ class Store:
         Description given by the writer.
     samples_per_block
         Samples averaged into each block.
+    committee
+        Members of the EFG model whose tensors are in the store, 1 for none.
 
     Raises
     ------
@@ -242,7 +268,9 @@ class Store:
             self.identity = str(file.attrs["identity"])
             self.header: dict[str, Any] = json.loads(file.attrs["header"])
             self.samples_per_block = int(file.attrs["samples_per_block"])
-            self._steps = {group: self._valid(file, group) for group in ("samples", "blocks")}
+            groups = [group for group in ("samples", "blocks", "members") if group in file]
+            self._steps = {group: self._valid(file, group) for group in groups}
+            self.committee = file["members/deviation"].shape[2] if "members" in file else 1
 
     def _valid(self, file: h5py.File, group: str) -> NDArray[np.int64]:
         steps = file[f"{group}/step"][:]
@@ -282,6 +310,24 @@ class Store:
                     self.block_steps[part],
                     *(np.asarray(group[name][part], dtype=np.float64) for name in ("cell", "efg", "abs_vzz", "scaled")),
                 )
+
+    def member_frames(self) -> Iterator[list[TensorFrames]]:
+        """For each row of the members, one frame for each member; its tensors are those less the committee's."""
+        with _open(self.path, "r") as file:
+            blocks = file["blocks"]
+            for row, step in enumerate(self._steps.get("members", ())):
+                block = row * BLOCKS_PER_MEMBER_ROW
+                if block >= len(self.block_steps):
+                    break
+                cell, size, scaled = (
+                    np.asarray(blocks[name][block : block + 1], dtype=np.float64)
+                    for name in ("cell", "abs_vzz", "scaled")
+                )
+                deviation = np.asarray(file["members/deviation"][row], dtype=np.float64)
+                yield [
+                    TensorFrames(np.array([step]), cell, deviation[None, :, member], size, scaled)
+                    for member in range(self.committee)
+                ]
 
     def _read(self, group: str, name: str) -> NDArray[np.float64]:
         with _open(self.path, "r") as file:

@@ -39,21 +39,27 @@ class GroupFinder:
             For unknown atoms, elements or arrays, a nucleus in two groups, or a group of inequivalent nuclei that is
             not said to exchange.
         """
-        symbols = np.array(atoms.get_chemical_symbols())
-        found: list[Site] = []
-        for group in self._groups:
-            for label, indices in _members(group, atoms, symbols).items():
-                for element in dict.fromkeys(symbols[indices]):
-                    chosen = indices[symbols[indices] == element]
-                    found.append(
-                        _exchanging(label, chosen, element) if group.exchange else _equivalent(label, chosen, sites)
-                    )
-        taken = np.concatenate([site.indices for site in found]) if found else np.zeros(0, dtype=int)
-        if len(np.unique(taken)) != len(taken):
-            twice = sorted({int(i) + 1 for i in taken if np.sum(taken == i) > 1})[:3]
-            raise ConfigError(f"sites.groups: atom {twice[0]} is in two groups; name each atom once")
+        found = [
+            _exchanging(element, label, indices) if group.exchange else _equivalent(label, indices, sites)
+            for group, element, label, indices in self.check(atoms)
+        ]
         grouped = {site.element for site in found}
         return [site for site in sites if site.element not in grouped] + found
+
+    def check(self, atoms: Atoms) -> list[tuple[Group, str, str, np.ndarray]]:
+        """Group, element, label and atoms of each group to be; raises what can be known from the structure alone."""
+        symbols = np.array(atoms.get_chemical_symbols())
+        found = [
+            (group, str(element), label, indices[symbols[indices] == element])
+            for group in self._groups
+            for label, indices in _members(group, atoms, symbols).items()
+            for element in dict.fromkeys(symbols[indices])
+        ]
+        taken = np.sort(np.concatenate([indices for *_, indices in found])) if found else np.zeros(0, dtype=int)
+        twice = taken[1:][np.diff(taken) == 0]
+        if len(twice):
+            raise ConfigError(f"sites.groups: atom {twice[0] + 1} is in two groups; name each atom once")
+        return found
 
 
 def _members(group: Group, atoms: Atoms, symbols: np.ndarray) -> dict[str, np.ndarray]:
@@ -75,8 +81,8 @@ def _members(group: Group, atoms: Atoms, symbols: np.ndarray) -> dict[str, np.nd
     return {f"{group.name} {label}": np.flatnonzero(labels == label) for label in np.unique(labels)}
 
 
-def _exchanging(label: str, indices: np.ndarray, element: str) -> Site:
-    return Site(str(element), label, indices, np.tile(np.eye(3), (len(indices), 1, 1)), np.eye(3)[None])
+def _exchanging(element: str, label: str, indices: np.ndarray) -> Site:
+    return Site(element, label, indices, np.tile(np.eye(3), (len(indices), 1, 1)), np.eye(3)[None])
 
 
 def _equivalent(label: str, indices: np.ndarray, sites: list[Site]) -> Site:

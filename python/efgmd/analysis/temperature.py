@@ -146,6 +146,10 @@ class TemperatureAnalysis:
         series = SiteSeries(sites, len(opened.store.block_steps))
         for frames in opened.follower.followed.frames():
             series.compute(frames)
+        members = [NucleusAverage() for _ in range(opened.store.committee if opened.store.committee > 1 else 0)]
+        for each in opened.store.member_frames():
+            for member, frames in zip(members, each, strict=True):
+                member.compute(opened.follower.followed.apply(frames))
         rows = SiteRows(
             opened.average,
             series,
@@ -153,6 +157,8 @@ class TemperatureAnalysis:
             production_ps=run.n_samples * run.sampling_steps * run.timestep_fs / 1000,
             impose_symmetry=self._sites.impose_symmetry,
             instantaneous=not (isinstance(run, ImportedRun) and run.averaged),
+            members=np.array([member.mean for member in members]) if members and members[0].count else None,
+            member_scales=None if isinstance(run, ImportedRun) else run.spread_scales,
         )
         return [
             rows.row(nucleus, number, site, self._target_error.get(nucleus.name))

@@ -1,6 +1,6 @@
 """Checks of a campaign against the files it names, before anything runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,20 +8,38 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
 
-from efgmd.campaign.config import Campaign
+from efgmd.campaign.config import Campaign, Sites
 from efgmd.errors import ConfigError, EfgmdError
 from efgmd.nuclei import DEUTERIUM_MASS
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a campaign keeps of a model file: path, SHA-256, elements, cutoff (angstrom) and metadata."""
+    """What a campaign keeps of a model file.
+
+    Attributes
+    ----------
+    path, sha256
+        The file.
+    elements
+        Those that the model knows.
+    cutoff
+        Angstrom.
+    metadata
+        Of the file.
+    committee
+        Members of an EFG model, 1 if it is no committee.
+    spread_scales
+        By element, error over spread of the committee on held-out data.
+    """
 
     path: Path
     sha256: str
     elements: tuple[str, ...]
     cutoff: float
     metadata: dict[str, Any]
+    committee: int = 1
+    spread_scales: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,10 +111,11 @@ def check_campaign(campaign: Campaign, source: Path) -> CheckedCampaign:
     for index, choice in enumerate(campaign.nuclei):
         if choice.nucleus().element not in present:
             problems.append(f"nuclei[{index}]: found {choice.name}, expected a nucleus of {_listed(present)}")
-    for field, given in (("masses", campaign.masses), ("sites.framework", campaign.sites.framework or ())):
+    for name, given in (("masses", campaign.masses), ("sites.framework", campaign.sites.framework or ())):
         strange = [element for element in given if element not in present]
         if strange:
-            problems.append(f"{field}: found {_listed(strange)}, expected elements among {_listed(present)}")
+            problems.append(f"{name}: found {_listed(strange)}, expected elements among {_listed(present)}")
+    problems += _site_problems(campaign, atoms)
     if campaign.masses and problems == [] and any(element not in atomic_numbers for element in campaign.masses):
         problems.append("masses: expected chemical symbols")
     if problems or energy is None or efg is None:
@@ -131,15 +150,33 @@ def _structure(campaign: Campaign, problems: list[str]) -> Atoms | None:
     if not np.isfinite(atoms.positions).all():
         problems.append(f"structure.file: {path.name} has positions that are not finite, expected numbers")
         return None
-    return Atoms(
-        atoms.numbers,
-        positions=atoms.positions,
-        cell=atoms.cell,
-        pbc=True,
-    ).repeat(campaign.structure.supercell)
+    return bare_structure(atoms, campaign.sites).repeat(campaign.structure.supercell)
+
+
+def bare_structure(atoms: Atoms, sites: Sites) -> Atoms:
+    """Elements, positions and cell of a structure, and the arrays that groups of nuclei name."""
+    bare = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
+    for name in {group.array for group in sites.groups if group.array in atoms.arrays}:
+        bare.set_array(str(name), atoms.arrays[name])
+    return bare
+
+
+def _site_problems(campaign: Campaign, atoms: Atoms) -> list[str]:
+    """Choices of sites and axes that cannot work, found without running."""
+    from efgmd.analysis.following import FrameFollower
+    from efgmd.analysis.groups import GroupFinder
+
+    na, nb, nc = (n * m for n, m in zip(campaign.structure.supercell, campaign.structure.cells, strict=True))
+    try:
+        FrameFollower(campaign.sites, (na, nb, nc))
+        GroupFinder(campaign.sites.groups).check(atoms)
+    except EfgmdError as error:
+        return [str(error)]
+    return []
 
 
 def _model(campaign: Campaign, kind: str, problems: list[str]) -> ModelInfo | None:
+    from efgmd.models import EFGModel
     from efgmd.models.io import load_model
 
     path: Path = getattr(campaign.models, kind)
@@ -148,7 +185,11 @@ def _model(campaign: Campaign, kind: str, problems: list[str]) -> ModelInfo | No
     except EfgmdError as error:
         problems.append(f"models.{kind}: {error}")
         return None
-    return ModelInfo(path, model.sha256, tuple(model.elements), float(model.cutoff), dict(model.metadata))
+    info = ModelInfo(path, model.sha256, tuple(model.elements), float(model.cutoff), dict(model.metadata))
+    if not isinstance(model, EFGModel) or model.committee < 2:
+        return info
+    scales = dict(zip(model.elements, model.spread_scales.tolist(), strict=True))
+    return replace(info, committee=model.committee, spread_scales=scales)
 
 
 def _masses(campaign: Campaign, elements: tuple[str, ...]) -> tuple[tuple[float, ...], tuple[str, ...]]:

@@ -6,6 +6,8 @@ from efgmd.campaign.spec import RunSpec
 
 START_FILE = "start.data"
 EFG_COMPUTE = "efg"
+#: The same tensors with those of each member of the committee; evaluated in place of the other, now and then.
+MEMBERS_COMPUTE = "efg_members"
 #: Neighbour skin (angstrom): rebuilds every few tens of steps at 300-500 K with hydrogen or deuterium.
 SKIN = 1.0
 
@@ -20,6 +22,8 @@ def system_commands(spec: RunSpec, restart: Path | None) -> list[str]:
     precision = [] if spec.dtype == "float32" else ["dtype", spec.dtype]
     types = " ".join(spec.elements)
     read = f"read_restart {quoted(restart)}" if restart else f"read_data {quoted(START_FILE)}"
+    tensors = ["all efg/atom", quoted(spec.efg_model), types, *precision, "members yes"]
+    members = [" ".join([f"compute {MEMBERS_COMPUTE}", *tensors])] if spec.committee > 1 else []
     commands = ["units metal", "atom_style atomic", "boundary p p p", read]
     commands += [f"mass {index} {mass:.10g}" for index, mass in enumerate(spec.masses, start=1)]
     commands += [
@@ -29,6 +33,7 @@ def system_commands(spec: RunSpec, restart: Path | None) -> list[str]:
         "neigh_modify every 1 delay 0 check yes",
         f"comm_modify cutoff {spec.cutoff + SKIN:.6g}",
         " ".join([f"compute {EFG_COMPUTE} all efg/atom", quoted(spec.efg_model), types, *precision]),
+        *members,
         f"timestep {spec.timestep_fs / 1000:.10g}",
         "thermo_style custom step temp press pe vol lx ly lz xy xz yz",
         "thermo_modify flush yes",

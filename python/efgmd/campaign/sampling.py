@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from efgmd.campaign.deck import EFG_COMPUTE
+from efgmd.campaign.deck import EFG_COMPUTE, MEMBERS_COMPUTE
 from efgmd.errors import DataError
 from efgmd.tensors import principal_values, six_to_matrix
 
@@ -27,12 +27,15 @@ class Sample:
         Lx ly lz xy xz yz in angstrom, of shape ``(6,)``.
     scalars
         Temperature (K), pressure (bar), potential_energy (eV), volume (angstrom^3).
+    members
+        Tensors of each of M members of the committee, of shape ``(N, M, 6)``, if they were asked for.
     """
 
     efg: FloatArray
     scaled: FloatArray
     cell: FloatArray
     scalars: dict[str, float]
+    members: FloatArray | None = None
 
 
 def cell_matrix(cell: Any) -> FloatArray:
@@ -57,7 +60,7 @@ def read_scalars(lmp: Any) -> dict[str, float]:
     return {name: float(lmp.get_thermo(keyword)) for name, keyword in keywords.items()}
 
 
-def take_sample(lmp: Any, comm: Any, n_atoms: int) -> Sample | None:
+def take_sample(lmp: Any, comm: Any, n_atoms: int, committee: int = 0) -> Sample | None:
     """Evaluate the EFG compute on the current step and gather it; every rank must call it.
 
     Parameters
@@ -68,6 +71,8 @@ def take_sample(lmp: Any, comm: Any, n_atoms: int) -> Sample | None:
         Its communicator.
     n_atoms
         Total number of atoms N; their ids must be 1..N.
+    committee
+        Members whose tensors are wanted too, all or none.
 
     Returns
     -------
@@ -83,8 +88,9 @@ def take_sample(lmp: Any, comm: Any, n_atoms: int) -> Sample | None:
 
     scalars = read_scalars(lmp)
     n_local = lmp.extract_setting("nlocal")
-    efg = np.zeros((0, 6))
-    values = lmp.numpy.extract_compute(EFG_COMPUTE, LMP_STYLE_ATOM, LMP_TYPE_ARRAY)
+    efg = np.zeros((0, 6 + 6 * committee))
+    compute = MEMBERS_COMPUTE if committee else EFG_COMPUTE
+    values = lmp.numpy.extract_compute(compute, LMP_STYLE_ATOM, LMP_TYPE_ARRAY)
     if n_local:
         efg = np.array(values[:n_local], dtype=np.float64)
     low, high, xy, yz, xz, *_ = lmp.extract_box()
@@ -103,12 +109,13 @@ def take_sample(lmp: Any, comm: Any, n_atoms: int) -> Sample | None:
     order = np.concatenate([part[0] for part in parts]) - 1
     if len(order) != n_atoms or len(np.unique(order)) != n_atoms:
         raise DataError(f"{n_atoms - len(np.unique(order))} of {n_atoms} atoms are lost; use a smaller timestep_fs")
-    sorted_efg, sorted_scaled = np.empty((n_atoms, 6)), np.empty((n_atoms, 3))
+    sorted_efg, sorted_scaled = np.empty((n_atoms, 6 + 6 * committee)), np.empty((n_atoms, 3))
     sorted_efg[order] = np.concatenate([part[1] for part in parts])
     sorted_scaled[order] = np.concatenate([part[2] for part in parts])
     if not np.isfinite(sorted_efg).all():
         raise DataError("the EFG model returned values that are not finite; look at the last frames of the trajectory")
-    return Sample(sorted_efg, sorted_scaled, cell, scalars)
+    members = sorted_efg[:, 6:].reshape(n_atoms, committee, 6) if committee else None
+    return Sample(sorted_efg[:, :6], sorted_scaled, cell, scalars, members)
 
 
 class BlockMean:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,10 @@ class RunSpec:
     ----------
     symbols
         Element of each atom, in the order of the LAMMPS atom ids, of length N.
+    committee
+        Members of the EFG model.
+    spread_scales
+        By element, error over spread of the committee on held-out data.
     """
 
     temperature: float
@@ -44,9 +48,12 @@ class RunSpec:
     minimize: bool
     seed: int
     restart_minutes: float
+    committee: int = 1
+    spread_scales: dict[str, float] = field(default_factory=dict)
 
-    # Fields that may change when a run is continued: where files lie, how long it lasts, how often it saves.
-    _FREE = ("energy_model", "efg_model", "n_samples", "restart_minutes")
+    # Fields that may change when a run is continued: where files lie, how long it lasts, how often it saves; and those
+    # that the hash of the EFG model decides.
+    _FREE = ("energy_model", "efg_model", "n_samples", "restart_minutes", "committee", "spread_scales")
 
     @property
     def total_steps(self) -> int:
@@ -79,7 +86,7 @@ class RunSpec:
         """
         try:
             content = json.loads((folder / SPEC_FILE).read_text(encoding="utf-8"))
-            return cls(**{field.name: content[field.name] for field in fields(cls)})
+            return cls(**{item.name: content[item.name] for item in fields(cls) if item.name in content})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(
                 f"{folder / SPEC_FILE} is missing or damaged; start the campaign in a new folder"
@@ -116,6 +123,8 @@ def make_specs(checked: CheckedCampaign) -> list[RunSpec]:
         "trajectory_steps": _multiple(campaign.trajectory_ps * 1000 / campaign.timestep_fs, campaign.sampling_steps),
         "minimize": campaign.minimize,
         "restart_minutes": campaign.restart_minutes,
+        "committee": checked.efg.committee,
+        "spread_scales": checked.efg.spread_scales,
     }
     # The seed belongs to the temperature, not to its place in the list: adding temperatures later changes no run.
     return [

@@ -18,7 +18,7 @@ from efgmd.campaign.sampling import BlockMean, Sample, read_scalars, take_sample
 from efgmd.campaign.spec import RunSpec
 from efgmd.campaign.trajectory import TRAJECTORY_FILE, append_frame, cut_trajectory
 from efgmd.errors import DataError, EfgmdError
-from efgmd.store import StoreWriter
+from efgmd.store import BLOCKS_PER_MEMBER_ROW, StoreWriter
 
 STORE_FILE = "efg.h5"
 PROGRESS_FILE = "progress.json"
@@ -63,6 +63,7 @@ class Run:
                 symbols=spec.symbols,
                 n_samples=spec.n_samples,
                 samples_per_block=spec.samples_per_block,
+                committee=spec.committee,
             )
             self.store.cut(step)
             cut_trajectory(self.folder / TRAJECTORY_FILE, step)
@@ -99,16 +100,21 @@ class Run:
     def _sample(self, lmp: Any, step: int) -> bool:
         """Take one sample, store it, and tell whether a block ended."""
         spec = self.spec
-        sample = take_sample(lmp, self.comm, len(spec.symbols))
         row = (step - spec.equilibration_steps) // spec.sampling_steps - 1
+        block, place = divmod(row, spec.samples_per_block)
+        with_members = spec.committee > 1 and block % BLOCKS_PER_MEMBER_ROW == 0 and place == spec.samples_per_block - 1
+        sample = take_sample(lmp, self.comm, len(spec.symbols), spec.committee if with_members else 0)
         if sample is not None and self.store is not None:
             self._check_state(sample.scalars, step)
             self.store.write_sample(row, step, {"cell": sample.cell, **sample.scalars})
             means = self.block.add(sample)
+            if sample.members is not None:
+                deviation = sample.members - sample.efg[:, None]
+                self.store.write_members(block // BLOCKS_PER_MEMBER_ROW, step, deviation)
             if means is not None:
-                self.store.write_block(row // spec.samples_per_block, step, means)
+                self.store.write_block(block, step, means)
             self._write_trajectory(sample, step)
-        return (row + 1) % spec.samples_per_block == 0
+        return place == spec.samples_per_block - 1
 
     def _write_trajectory(self, sample: Sample, step: int) -> None:
         spec = self.spec

@@ -19,43 +19,63 @@ class NativeEFG(NativeModel):
     path, dtype, threads, device
         As of `NativeModel`.
     uncertainty
-        Whether to give the expected error of each tensor too.
+        Whether to give the expected error of each tensor and its grade of extrapolation too.
+    members
+        Whether to give the tensors of each member of the committee too.
+
+    Attributes
+    ----------
+    columns : int
+        Numbers for each centre.
 
     Raises
     ------
     ModelFileError
-        If the file cannot be used, or the model is no committee but the expected error is wanted.
+        If the file cannot be used, or the model is no committee but what only a committee has is wanted.
     """
 
     kind: ClassVar[str] = "efg"
 
-    def __init__(self, path: str, dtype: str, threads: int = 1, device: str = "cpu", uncertainty: bool = False) -> None:
+    def __init__(
+        self,
+        path: str,
+        dtype: str,
+        threads: int = 1,
+        device: str = "cpu",
+        uncertainty: bool = False,
+        members: bool = False,
+    ) -> None:
         super().__init__(path, dtype, threads, device)
-        self.uncertainty = uncertainty
-        if uncertainty and self.hyperparameters.get("committee", 1) < 2:
-            raise ModelFileError(
-                f"{path} is no committee, so its uncertainty is unknown: leave out uncertainty yes, or train it with "
-                "--set committee=4"
-            )
+        self.uncertainty, self.members = uncertainty, members
+        committee = int(self.hyperparameters.get("committee", 1))
+        self.columns = 6 + (2 if uncertainty else 0) + (6 * committee if members else 0)
+        if (uncertainty or members) and committee < 2:
+            lacking = "its uncertainty is unknown: leave out uncertainty"
+            lacking = lacking if uncertainty else "it has no members: leave out members"
+            raise ModelFileError(f"{path} is no committee, so {lacking} yes, or train it with --set committee=4")
 
     def evaluate(self, species: Integers, first: Integers, neighbour_species: Integers, vectors: Floats) -> Floats:
         """Tensors ``(N, 6)`` as xx yy zz xy xz yz, atomic units Hartree/(e bohr^2).
 
-        With uncertainty ``(N, 8)``: then the expected error of a component and the grade of extrapolation, see
-        `efgmd.models.EFGModel.uncertainty` and ``extrapolation``. Arguments as of :meth:`NativeModel.portions`.
+        With uncertainty two columns follow: the expected error of a component and the grade of extrapolation, see
+        `efgmd.models.EFGModel.uncertainty` and ``extrapolation``. With members six columns for each of them follow.
+        Arguments as of :meth:`NativeModel.portions`.
         """
         import torch
 
         model = self.model()
-        tensors = np.empty((len(species), 8 if self.uncertainty else 6))
+        tensors = np.empty((len(species), self.columns))
         with torch.inference_mode():
             for centres, _, neighbourhoods in self.portions(species, first, neighbour_species, vectors):
-                if self.uncertainty:
-                    members = model.members(neighbourhoods)
-                    mean, expected = members.mean(1), model.uncertainty(neighbourhoods, members)
-                    tensors[centres, 6] = expected.double().cpu().numpy()
-                    tensors[centres, 7] = model.extrapolation(neighbourhoods, expected).double().cpu().numpy()
+                if not (self.uncertainty or self.members):
+                    parts = [model(neighbourhoods)[:, ROWS, COLUMNS]]
                 else:
-                    mean = model(neighbourhoods)
-                tensors[centres, :6] = mean[:, ROWS, COLUMNS].double().cpu().numpy()
+                    members = model.members(neighbourhoods)
+                    parts = [members.mean(1)[:, ROWS, COLUMNS]]
+                    if self.uncertainty:
+                        expected = model.uncertainty(neighbourhoods, members)
+                        parts += [expected[:, None], model.extrapolation(neighbourhoods, expected)[:, None]]
+                    if self.members:
+                        parts.append(members[:, :, ROWS, COLUMNS].flatten(1))
+                tensors[centres] = torch.cat(parts, dim=1).double().cpu().numpy()
         return tensors

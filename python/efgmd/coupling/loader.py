@@ -17,6 +17,7 @@ def open_model(
     dtype: str = "float32",
     device: str = "cpu",
     uncertainty: bool = False,
+    members: bool = False,
     threads: int = 1,
     local_rank: int = 0,
     mpi_library: str = "",
@@ -35,6 +36,8 @@ def open_model(
         ``"cpu"``, or ``"cuda"``: ranks of one machine share its GPUs in turn.
     uncertainty
         Whether the expected error of each tensor is wanted.
+    members
+        Whether the tensors of each member of a committee are wanted.
     threads
         Number of threads for torch.
     local_rank
@@ -64,7 +67,7 @@ def open_model(
         return ThirdPartyModel(path)
     where = torch_device(device, local_rank)
     if kind == "efg":
-        return NativeEFG(path, dtype, threads, where, uncertainty)
+        return NativeEFG(path, dtype, threads, where, uncertainty, members)
     if device == "cpu":
         return NativeEnergy(path, dtype, threads, where)
     return DeviceEnergy(path, dtype, threads, where)

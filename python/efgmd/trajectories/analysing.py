@@ -11,6 +11,7 @@ import ase.io
 from ase import Atoms
 from ase.formula import Formula
 
+from efgmd.campaign.checks import bare_structure
 from efgmd.campaign.config import Nuclei, Sites
 from efgmd.campaign.provenance import machine, versions
 from efgmd.campaign.spec import STRUCTURE_FILE, run_folder
@@ -107,11 +108,7 @@ def _structure(own: OwnTrajectory) -> Atoms:
     missing = sorted(elements - set(atoms.get_chemical_symbols()))
     if missing:
         raise ConfigError(f"--nuclei: no {missing[0]} in {own.structure}")
-    labels = {group.array: atoms.arrays[group.array] for group in own.sites.groups if group.array in atoms.arrays}
-    bare = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
-    for name, values in labels.items():
-        bare.set_array(str(name), values)
-    return bare.repeat(own.supercell)
+    return bare_structure(atoms, own.sites).repeat(own.supercell)
 
 
 def _record(own: OwnTrajectory, atoms: Atoms) -> dict[str, Any]:
