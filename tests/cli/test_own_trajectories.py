@@ -23,7 +23,7 @@ OPTIONS = ("--nuclei", "23Na,35Cl", "--temperature", "80", "--timestep-fs", "1",
 def same_run(tmp_path_factory):
     """A campaign of one temperature, and dumps of the same run by a plain `lmp`."""
     folder = tmp_path_factory.mktemp("same")
-    done = efgmd("run", write_toy(folder, ONE))
+    done = efgmd("run", write_toy(folder, ONE), timeout=600)
     assert done.returncode == 0, done.stderr
     run = folder / "toy-run" / FOLDERS[0]
     plain = folder / "plain"
@@ -48,7 +48,7 @@ def same_run(tmp_path_factory):
     (plain / "in.lmp").write_text("\n".join(commands) + "\n")
     lmp = Path(sys.executable).with_name("lmp")
     finished = subprocess.run(
-        [lmp, "-in", "in.lmp"], cwd=plain, capture_output=True, text=True, timeout=120, check=False
+        [lmp, "-in", "in.lmp"], cwd=plain, capture_output=True, text=True, timeout=600, check=False
     )
     assert finished.returncode == 0, finished.stdout[-3000:]
     return folder
@@ -62,7 +62,7 @@ def test_dumps_of_the_same_run_give_the_results_of_the_store(same_run):
     files = sorted((same_run / "plain").glob("efg.*.dump"))
     assert len(files) == SAMPLES
     output = same_run / "analysis"
-    done = efgmd("analyze", *files, "--structure", same_run / "cell.extxyz", *OPTIONS, "-o", output)
+    done = efgmd("analyze", *files, "--structure", same_run / "cell.extxyz", *OPTIONS, "-o", output, timeout=600)
     assert done.returncode == 0, done.stderr
     assert "23Na" in done.stdout and (output / "report.html").exists()
     ours, own = results(same_run / "toy-run")["temperatures"][0], results(output)["temperatures"][0]
@@ -79,14 +79,14 @@ def test_dumps_of_the_same_run_give_the_results_of_the_store(same_run):
             assert mine[name] == pytest.approx(theirs[name], rel=2e-3, abs=1e-6), name
         assert mine["cq_interval95_MHz"] == pytest.approx(theirs["cq_interval95_MHz"], rel=5e-3, abs=1e-6)
     # Once imported, the folder is analysed like a campaign's, without the files.
-    again = efgmd("analyze", output)
+    again = efgmd("analyze", output, timeout=600)
     assert again.returncode == 0 and results(output)["temperatures"][0]["sites"] == own["sites"]
 
 
 def test_averages_of_a_fix_give_the_same_mean(same_run):
     output = same_run / "means"
     file = same_run / "plain" / "means.dump"
-    done = efgmd("analyze", file, "--structure", same_run / "cell.extxyz", *OPTIONS, "-o", output)
+    done = efgmd("analyze", file, "--structure", same_run / "cell.extxyz", *OPTIONS, "-o", output, timeout=600)
     assert done.returncode == 0, done.stderr
     assert f"note: step {EQUILIBRATION} left out: all its tensors are zero" in done.stdout
     entry = results(output)["temperatures"][0]
@@ -102,7 +102,7 @@ def test_trajectory_of_the_campaign_itself_can_be_read(same_run):
     output, file = same_run / "frames", same_run / "toy-run" / FOLDERS[0] / "trajectory.extxyz"
     for temperature in ("80", "90"):
         options = ["--nuclei", "23Na=100", "--temperature", temperature, "--supercell", "2", "1", "1"]
-        done = efgmd("analyze", file, "--structure", same_run / "cell.extxyz", *options, "-o", output)
+        done = efgmd("analyze", file, "--structure", same_run / "cell.extxyz", *options, "-o", output, timeout=600)
         assert done.returncode == 0, done.stderr
     found = results(output)
     assert [entry["temperature_K"] for entry in found["temperatures"]] == [80, 90]
@@ -123,7 +123,7 @@ def test_trajectory_of_the_campaign_itself_can_be_read(same_run):
     ],
 )
 def test_wrong_options_end_in_one_line(same_run, arguments, message):
-    done = efgmd("analyze", *arguments, cwd=same_run)
+    done = efgmd("analyze", *arguments, cwd=same_run, timeout=600)
     assert done.returncode == 2
     assert done.stderr.count("error:") == len(done.stderr.strip().splitlines()) == 1 and message in done.stderr
 
@@ -140,7 +140,7 @@ def test_committee_gives_a_model_error_of_its_own(tmp_path):
     model = EFGModel(("Na", "Cl"), outputs=3, cutoff=4.0, n_radial=4, lmax=2, channels=3, hidden=8, committee=3)
     model.spread_scales.copy_(torch.tensor([0.5, 2.0]))
     save_model(tmp_path / "efg.safetensors", model)
-    done = efgmd("run", path)
+    done = efgmd("run", path, timeout=600)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "toy-run" / FOLDERS[0]
     store = Store(folder / "efg.h5")
@@ -156,7 +156,7 @@ def test_committee_gives_a_model_error_of_its_own(tmp_path):
     assert "error of the EFG model, from its committee" in done.stdout.replace("\n", " ")
     # A longer run keeps what is there, and adds rows of members as well.
     path.write_text(ONE.replace("production_ps: 0.12", "production_ps: 0.16"))
-    longer = efgmd("run", path)
+    longer = efgmd("run", path, timeout=600)
     assert longer.returncode == 0, longer.stderr
     store = Store(folder / "efg.h5")
     assert len(list(store.member_frames())) == 4

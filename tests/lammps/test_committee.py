@@ -52,7 +52,7 @@ def test_members_follow_and_have_that_mean_and_spread(workdir):
     tensors = efg_columns(frame, "sure")
     np.testing.assert_allclose(members.mean(axis=0), tensors, atol=1e-10 * np.abs(tensors).max())
     spread = np.sqrt(members.var(axis=0, ddof=1).mean(axis=(1, 2)))
-    scales = dict(zip(ELEMENTS, (0.5, 2.0, 1.0, 3.0, 0.7), strict=True))
+    scales = dict(zip(ELEMENTS, np.array([0.5, 2.0, 1.0, 3.0, 0.7], dtype=np.float32), strict=True))  # as in the file
     expected = spread * [scales[symbol] for symbol in atoms.get_chemical_symbols()]
     np.testing.assert_allclose(frame["c_sure[7]"], expected, rtol=1e-8)
 

@@ -100,7 +100,7 @@ def noisy_rows(impose, noise=0.5, frames=60, extra=0.0):
         np.arange(frames), np.ones((frames, 6)), efg, np.ones(efg.shape[:2]), np.zeros((*efg.shape[:2], 3))
     )
     average, series = NucleusAverage().compute(chunk), SiteSeries(SITES, frames).compute(chunk)
-    rows = SiteRows(average, series, 0.1, production_ps=6.0, impose_symmetry=impose)
+    rows = SiteRows(average, series, 0.1, impose_symmetry=impose)
     return {
         len(site.indices): rows.row(nucleus("127I"), number, site)
         for number, site in enumerate(SITES)

@@ -30,8 +30,6 @@ class SiteRows:
         Series of the sites.
     block_ps
         Time between the frames that were averaged.
-    production_ps
-        Length of the run when complete.
     impose_symmetry
         Whether what a site's symmetry forbids is removed from its tensors.
     instantaneous
@@ -48,7 +46,6 @@ class SiteRows:
         series: SiteSeries,
         block_ps: float,
         *,
-        production_ps: float,
         impose_symmetry: bool = False,
         instantaneous: bool = True,
         members: FloatArray | None = None,
@@ -56,7 +53,6 @@ class SiteRows:
     ) -> None:
         self._average, self._series = average, series.series
         self._point_ps = block_ps * series.frames_per_point
-        self._production_ps = production_ps
         self._impose, self._instantaneous = impose_symmetry, instantaneous
         self._members, self._scales = members, member_scales or {}
 

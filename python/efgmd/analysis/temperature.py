@@ -154,7 +154,6 @@ class TemperatureAnalysis:
             opened.average,
             series,
             opened.block_ps,
-            production_ps=run.n_samples * run.sampling_steps * run.timestep_fs / 1000,
             impose_symmetry=self._sites.impose_symmetry,
             instantaneous=not (isinstance(run, ImportedRun) and run.averaged),
             members=np.array([member.mean for member in members]) if members and members[0].count else None,
