@@ -45,9 +45,9 @@ def test_members_follow_and_have_that_mean_and_spread(workdir):
     dump = "dump 1 all custom 1 out.dump id c_sure[*]\ndump_modify 1 format float %.17g"
     succeed(workdir, f"{header()}\n{COMPUTE} members yes\n{dump}\nrun 0\n")
     (frame,) = read_dump(workdir / "out.dump")
-    assert "c_sure[25]" in frame and "c_sure[26]" not in frame
+    assert "c_sure[26]" in frame and "c_sure[27]" not in frame
     members = np.stack(
-        [full_tensors(columns(frame, *(f"c_sure[{8 + 6 * m + c}]" for c in range(6)))) for m in range(3)]
+        [full_tensors(columns(frame, *(f"c_sure[{9 + 6 * m + c}]" for c in range(6)))) for m in range(3)]
     )
     tensors = efg_columns(frame, "sure")
     np.testing.assert_allclose(members.mean(axis=0), tensors, atol=1e-10 * np.abs(tensors).max())
