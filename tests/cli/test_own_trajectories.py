@@ -39,7 +39,7 @@ def same_run(tmp_path_factory):
         f"fix avg all ave/atom {INTERVAL} {PER_AVERAGE} {PER_AVERAGE * INTERVAL} c_efg[*]",
         "run 0 post no",
         f"dump single all custom {INTERVAL} efg.*.dump id type x y z c_efg[*]",
-        "dump_modify single first no sort off format float %.10g",
+        "dump_modify single sort off format float %.10g",
         f"dump means all custom {PER_AVERAGE * INTERVAL} means.dump id type xu yu zu f_avg[*]",
         "dump_modify means first yes format float %.10g",
         "run 0 post no",
@@ -59,7 +59,9 @@ def results(folder):
 
 
 def test_dumps_of_the_same_run_give_the_results_of_the_store(same_run):
-    files = sorted((same_run / "plain").glob("efg.*.dump"))
+    # LAMMPS dumps the step before production as well, since it is a multiple of the interval.
+    first = same_run / "plain" / f"efg.{EQUILIBRATION}.dump"
+    files = sorted(set((same_run / "plain").glob("efg.*.dump")) - {first})
     assert len(files) == SAMPLES
     output = same_run / "analysis"
     done = efgmd("analyze", *files, "--structure", same_run / "cell.extxyz", *OPTIONS, "-o", output, timeout=600)
@@ -115,7 +117,8 @@ def test_trajectory_of_the_campaign_itself_can_be_read(same_run):
     ("arguments", "message"),
     [
         (["x.dump"], "needs --structure, --nuclei, --temperature as well"),
-        (["x.dump", "--structure", "cell.extxyz", *OPTIONS[:4]], "no such file"),
+        (["x.dump", "--structure", "cell.extxyz", *OPTIONS[:6]], "no such file"),
+        (["x.dump", "--structure", "cell.extxyz", *OPTIONS[:4]], "give it (--timestep-fs)"),
         (["cell.extxyz", "--structure", "cell.extxyz", "--nuclei", "14N", *OPTIONS[2:4]], "no N in"),
         (["cell.extxyz", "--structure", "cell.extxyz", "--nuclei", "13C", *OPTIONS[2:4]], "13C has spin 1/2"),
         (["cell.extxyz", "--structure", "none.cif", *OPTIONS[:4]], "cannot read none.cif"),
@@ -125,6 +128,7 @@ def test_trajectory_of_the_campaign_itself_can_be_read(same_run):
 def test_wrong_options_end_in_one_line(same_run, arguments, message):
     done = efgmd("analyze", *arguments, cwd=same_run, timeout=600)
     assert done.returncode == 2
+    assert not (same_run / "efg-analysis").exists() and not list(same_run.glob(".efgmd-import-*"))
     assert done.stderr.count("error:") == len(done.stderr.strip().splitlines()) == 1 and message in done.stderr
 
 

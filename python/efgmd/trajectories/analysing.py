@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import ase.io
@@ -14,7 +15,7 @@ from ase.formula import Formula
 from efgmd.campaign.checks import bare_structure
 from efgmd.campaign.config import Nuclei, Sites
 from efgmd.campaign.provenance import machine, versions
-from efgmd.campaign.spec import STRUCTURE_FILE, run_folder
+from efgmd.campaign.spec import SPEC_FILE, STRUCTURE_FILE, run_folder
 from efgmd.campaign.worker import STORE_FILE
 from efgmd.errors import ConfigError, StoreError
 from efgmd.trajectories.importing import ImportedRun, TrajectoryImport, read_run
@@ -76,12 +77,16 @@ def import_trajectory(own: OwnTrajectory, output: Path) -> ImportedRun:
     atoms = _structure(own)
     record = _record(own, atoms)
     kept = _earlier(output, record)
-    output.mkdir(parents=True, exist_ok=True)
     folder = run_folder(output, own.temperature)
-    folder.mkdir(exist_ok=True)
-    run = TrajectoryImport(
-        atoms, own.temperature, own.timestep_fs, own.skip_ps, own.samples_per_block, own.columns
-    ).compute(own.paths, folder, STORE_FILE)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    # A file that cannot be read must leave nothing behind, nor spoil what is there.
+    with TemporaryDirectory(prefix=".efgmd-import-", dir=output.parent) as aside:
+        run = TrajectoryImport(
+            atoms, own.temperature, own.timestep_fs, own.skip_ps, own.samples_per_block, own.columns
+        ).compute(own.paths, Path(aside), STORE_FILE)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (STORE_FILE, SPEC_FILE):
+            (Path(aside) / name).replace(folder / name)
     record["folders"] = sorted({*kept, folder.name})
     interval_ps = run.sampling_steps * run.timestep_fs / 1000
     record["campaign"] |= {
