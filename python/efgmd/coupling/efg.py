@@ -49,10 +49,13 @@ class NativeEFG(NativeModel):
         self.uncertainty, self.members = uncertainty, members
         committee = int(self.hyperparameters.get("committee", 1))
         self.columns = 6 + (2 if uncertainty else 0) + (6 * committee if members else 0)
-        if (uncertainty or members) and committee < 2:
-            lacking = "its uncertainty is unknown: leave out uncertainty"
-            lacking = lacking if uncertainty else "it has no members: leave out members"
-            raise ModelFileError(f"{path} is no committee, so {lacking} yes, or train it with --set committee=4")
+        train = "or train it with --set committee=8"
+        if uncertainty and committee < 2:
+            raise ModelFileError(
+                f"{path} is no committee, so its uncertainty is unknown: leave out uncertainty yes, {train}"
+            )
+        if members and committee < 2:
+            raise ModelFileError(f"{path} is no committee, so it has no members: leave out members yes, {train}")
 
     def evaluate(self, species: Integers, first: Integers, neighbour_species: Integers, vectors: Floats) -> Floats:
         """Tensors ``(N, 6)`` as xx yy zz xy xz yz, atomic units Hartree/(e bohr^2).
