@@ -84,9 +84,9 @@ class BridgedModel : public PythonModel {
   explicit BridgedModel(const ModelRequest &request)
   {
     auto open = py::module_::import("efgmd.coupling.loader").attr("open_model");
-    object = open(request.path, request.kind, request.options.dtype, request.options.device,
-                  request.options.uncertainty, request.options.members, request.threads, request.local_rank,
-                  request.mpi_library);
+    object =
+        open(request.path, request.kind, request.options.dtype, request.options.device, request.options.uncertainty,
+             request.options.members, request.threads, request.local_rank, request.mpi_library);
     elements = object.attr("elements").cast<std::vector<std::string>>();
     cutoff = object.attr("cutoff").cast<double>();
     sha256 = object.attr("sha256").cast<std::string>();
