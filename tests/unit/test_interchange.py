@@ -57,6 +57,17 @@ def test_results_follow_their_schema(campaign, results):
             valid("results", results | broken)
 
 
+def test_the_schema_names_every_field(results):
+    described = schema("results")
+    assert set(results) <= set(described["properties"])
+    entry = results["temperatures"][0]
+    assert set(entry) <= set(described["$defs"]["temperature"]["properties"])
+    assert set(entry["sites"][0]) <= set(described["$defs"]["site"]["properties"])
+    assert set(entry["sites"][0]["symmetrised"]) <= set(
+        described["$defs"]["site"]["properties"]["symmetrised"]["properties"]
+    )
+
+
 def test_results_become_a_table(campaign, results):
     table = to_pandas(results)
     assert len(table) == sum(len(entry["sites"]) for entry in results["temperatures"]) == 2

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Rebuild both potentials from nothing: about two hours on two cores. Run in this folder, with efgmd[distill] installed.
+# Rebuild both potentials from nothing: two to three hours on two cores. Run in this folder, with efgmd[distill] installed.
 # Every step can be interrupted and given again. Numbers differ in detail from the shipped files: SevenNet-0 labels are
 # reproducible, molecular dynamics is chaotic.
 set -euo pipefail
@@ -25,6 +25,11 @@ for round in 1 2 3 4; do
   efgmd train energy "$work/train$round.xyz" -o "$work/energy$round.safetensors" --elements "$elements" \
     --minutes "$minutes" --learning-rate 0.002 --initialise "$work/energy$last.safetensors"
 done
+
+# The force field with dispersion: the last model goes on learning, from the same labels plus D3.
+test -e "$work/train_d3.xyz" || python add_dispersion.py "$work/train4.xyz" "$work/train_d3.xyz"
+efgmd train energy "$work/train_d3.xyz" -o "$work/energy-d3.safetensors" --elements "$elements" --minutes 20 \
+  --learning-rate 0.001 --initialise "$work/energy4.safetensors"
 
 # The EFG model starts from the backbone of the energy model. Its data are not made anew, which takes days:
 #   python sample_efg.py MODEL frames.xyz SEED RUNS [12|48]
