@@ -41,7 +41,7 @@ def test_memory_per_atom_does_not_grow(workdir, pair):
     atoms, peaks = [], []
     for copies in [(1, 1, 1), (5, 6, 6), (10, 10, 11)]:
         finished = succeed(workdir, DECK.format(copies=copies, pair=pair), timeout=600, **variables)
-        (size,) = re.findall(r"run 2.*?with \d+ procs for 2 steps with (\d+) atoms", finished.output, re.DOTALL)
+        (size,) = re.findall(r"Loop time of .* for 2 steps with (\d+) atoms", finished.output)
         atoms.append(int(size))
         peaks.append(1024 * int((workdir / "peak").read_text().split()[1]))
         forces = columns(read_dump(workdir / "out.dump")[0], "fx", "fy", "fz")
