@@ -3,7 +3,7 @@
 // and contiguity before it calls.
 
 #include "kernels_dispatch.h"
-#include "kernels_network.h"
+#include "kernels_modules.h"
 
 #include <stdexcept>
 #include <string>
@@ -108,4 +108,5 @@ PYBIND11_MODULE(_kernels, m)
   m.def("instruction_set", &instruction_set);
   m.def("set_instruction_set", &set_instruction_set);
   bind_network(m);
+  bind_tensor(m);
 }

@@ -20,6 +20,7 @@ static constexpr int MAX_L = 4;
 namespace v4 {
 #include "kernels_impl.h"
 #include "kernels_network_impl.h"
+#include "kernels_tensor_impl.h"
 }    // namespace v4
 #undef VECTOR_BYTES
 #pragma GCC pop_options
@@ -29,6 +30,7 @@ namespace v4 {
 namespace v3 {
 #include "kernels_impl.h"
 #include "kernels_network_impl.h"
+#include "kernels_tensor_impl.h"
 }    // namespace v3
 #undef VECTOR_BYTES
 #pragma GCC pop_options
@@ -37,6 +39,7 @@ namespace v3 {
 namespace generic {
 #include "kernels_impl.h"
 #include "kernels_network_impl.h"
+#include "kernels_tensor_impl.h"
 }    // namespace generic
 #undef VECTOR_BYTES
 

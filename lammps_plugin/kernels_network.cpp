@@ -1,7 +1,7 @@
 // Python class efgmd._kernels.ElementEnergy: the fused energy network of one element, with its weights.
 
-#include "kernels_network.h"
 #include "kernels_dispatch.h"
+#include "kernels_modules.h"
 
 #include <stdexcept>
 #include <string>

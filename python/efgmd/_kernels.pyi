@@ -40,3 +40,20 @@ class _ElementEnergy:
 
 class ElementEnergyFloat(_ElementEnergy): ...
 class ElementEnergyDouble(_ElementEnergy): ...
+
+class _ElementTensor:
+    def __init__(
+        self,
+        weights: dict[str, object],
+        lmax: int,
+        species: int,
+        n_radial: int,
+        cutoff: float,
+        r0: float,
+        members: int,
+        rank: int,
+    ) -> None: ...
+    def evaluate(self, count: int, order: int, first: int, neighbours: int, vectors: int, components: int) -> None: ...
+
+class ElementTensorFloat(_ElementTensor): ...
+class ElementTensorDouble(_ElementTensor): ...

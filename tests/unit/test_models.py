@@ -140,6 +140,31 @@ def test_fused_evaluation_matches_automatic_differentiation(instruction_set, dty
         energy._fused()(nb._replace(vectors=nb.vectors.half()))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("lmax", "committee", "rank"), [(2, 1, 18), (3, 5, 7), (4, 8, 9)])
+def test_compiled_linear_model_matches_plain_torch(instruction_set, dtype, lmax, committee, rank):
+    torch.manual_seed(4)
+    model = EFGModel(ELEMENTS, cutoff=4.5, n_radial=6, lmax=lmax, channels=0, committee=committee).double()
+    for part in model.linear:
+        left = torch.randn(18, rank, dtype=torch.float64)
+        cores = torch.randn(*part.triple.shape[:2], rank, rank, dtype=torch.float64)
+        part.pair.normal_()
+        part.triple.copy_(left @ cores @ left.T)
+    model.to(dtype).set_scales({"Pb": 0.5, "I": 2.0, "H": 1.0})
+    nb = neighbourhoods(*cluster(dtype, atoms=50, size=9.0))
+    vectors = nb.vectors.clone().requires_grad_(True)  # differentiable, so evaluated by torch
+    tolerance = 1e-12 if dtype == torch.float64 else 2e-5
+    for evaluate in (model, model.members):
+        fast, slow = evaluate(nb), evaluate(nb._replace(vectors=vectors)).detach()
+        assert fast.shape == slow.shape
+        assert (fast - slow).abs().max() < tolerance * slow.abs().max()
+    model.linear[0].pair.mul_(2.0)  # weights that change are noticed
+    assert torch.allclose(model(nb), model(nb._replace(vectors=vectors)).detach(), rtol=1e-3, atol=1e-4)
+    assert (model.members(nb) - fast).abs().max() > 1e-3
+    with pytest.raises(ValueError, match="dtype"):
+        model._fused(True)(nb._replace(vectors=nb.vectors.half()))
+
+
 def test_training_gradients_match_those_of_plain_torch(monkeypatch):
     """A loss on forces, differentiated through the compiled kernel's double backward, against autograd throughout."""
     energy, efg = models(torch.float64)

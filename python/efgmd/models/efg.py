@@ -1,6 +1,6 @@
 """EFG model: one symmetric traceless tensor per centre, from a linear part and from a network on the backbone."""
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from e3nn import o3
@@ -8,6 +8,7 @@ from torch import nn
 
 from efgmd.errors import ModelFileError
 from efgmd.models.backbone import ElementBackbone, mlp
+from efgmd.models.fused_linear import FusedLinear
 from efgmd.models.linear import LinearTensor
 from efgmd.models.model import LocalModel
 from efgmd.models.neighbourhoods import Neighbourhoods
@@ -146,6 +147,11 @@ class EFGModel(LocalModel):
         self.register_buffer("spread_scales", torch.ones(len(self.elements)))
         self.register_buffer("spread_limits", torch.full((len(self.elements),), torch.inf))
         self.basis_change = _cartesian_basis()
+        self._compiled: dict[tuple[bool, torch.dtype], tuple[list[int], FusedLinear]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the compiled forms behind in copies."""
+        return {**self.__dict__, "_compiled": {}}
 
     @property
     def dtype(self) -> torch.dtype:
@@ -226,6 +232,24 @@ class EFGModel(LocalModel):
         """Tensors of all members ``(N, committee, 3, 3)``, or of their mean ``(N, 1, 3, 3)``."""
         if not len(nb.species):
             return nb.vectors.new_zeros(0, 1 if mean else self.committee, 3, 3)
+        if not len(self.heads) and nb.vectors.device.type == "cpu" and not nb.vectors.requires_grad:
+            components = self._fused(mean)(nb) * self.scales[nb.species][:, None, None]
+        else:
+            components = self._components(nb, mean)
+        return torch.einsum("nck,kij->ncij", components, self.basis_change.to(nb.vectors))
+
+    def _fused(self, mean: bool) -> FusedLinear:
+        """The compiled form of the linear part, made when first needed and again when its weights have changed."""
+        parts = cast(list[LinearTensor], list(self.linear))
+        state = [number for part in parts for t in (part.pair, part.triple) for number in (t.data_ptr(), t._version)]
+        known = self._compiled.get((mean, self.dtype))
+        if known is None or known[0] != state:
+            known = state, FusedLinear(parts, self.backbone.basis, self.dtype, mean)
+            self._compiled[mean, self.dtype] = known
+        return known[1]
+
+    def _components(self, nb: Neighbourhoods, mean: bool) -> torch.Tensor:
+        """Components ``(N, members, 5)`` by operations of torch, which can be differentiated and run anywhere."""
         networks = self.backbone.elements()
 
         def head(s: int, block: torch.Tensor) -> torch.Tensor:
@@ -236,5 +260,4 @@ class EFGModel(LocalModel):
                 components = components + self.linear[s](block, mean)
             return components * self.scales[s]
 
-        components = self.per_centre(nb, head)
-        return torch.einsum("nck,kij->ncij", components, self.basis_change.to(nb.vectors))
+        return self.per_centre(nb, head)

@@ -24,7 +24,7 @@ def triple_paths(lmax: int) -> tuple[Path, ...]:
 
 
 @cache
-def _merged_table(lmax: int) -> ProductTable:
+def merged_table(lmax: int) -> ProductTable:
     """Table from the rows of all paths' left factors, and the densities, to one l = 2 tensor."""
     shifted, begin = [], 0
     for path in triple_paths(lmax):
@@ -70,7 +70,7 @@ class LinearTensor(nn.Module):
         pair, triple = self.pair, self.triple
         if mean:
             pair, triple = pair.mean(0, keepdim=True), triple.mean(0, keepdim=True)
-        table = _merged_table(self.lmax)
+        table = merged_table(self.lmax)
         members = []
         for two, three in zip(pair, triple, strict=True):
             factors = zip(triple_paths(self.lmax), three, strict=True)

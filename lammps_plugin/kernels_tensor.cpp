@@ -1,0 +1,101 @@
+// Python class efgmd._kernels.ElementTensor: the linear EFG model of one element, with its weights.
+
+#include "kernels_dispatch.h"
+#include "kernels_modules.h"
+
+#include <stdexcept>
+#include <string>
+
+namespace py = pybind11;
+
+namespace {
+
+template <typename T> std::vector<T> values(const py::dict &weights, const char *name)
+{
+  const auto array = py::array_t<T, py::array::c_style | py::array::forcecast>::ensure(weights[name]);
+  if (!array) throw std::invalid_argument(std::string("ElementTensor: no array of numbers for ") + name);
+  return std::vector<T>(array.data(), array.data() + array.size());
+}
+
+template <typename T> class ElementTensor {
+ public:
+  ElementTensor(const py::dict &w, int lmax, int species, int n_radial, double cutoff, double r0, int members,
+                int rank) :
+      lmax(lmax),
+      species(species), n_radial(n_radial), members(members), rank(rank), cutoff(cutoff), r0(r0),
+      path_l1(values<int>(w, "path_l1")), reduce(values<T>(w, "reduce")), pair(values<T>(w, "pair")),
+      cores(values<T>(w, "cores")), start(values<long>(w, "start")), ia(values<int>(w, "index_a")),
+      ib(values<int>(w, "index_b")), coefficient(values<T>(w, "coefficient"))
+  {
+    const std::size_t k = static_cast<std::size_t>(species) * n_radial, r = rank, m = members;
+    left_rows = 0;
+    for (int l : path_l1) left_rows += 2 * l + 1;
+    if (lmax < 2 || lmax > MAX_L || n_radial < 1 || n_radial > MAX_RADIAL || rank < 1 || rank % 8 != 0 || members < 1 ||
+        reduce.size() != (lmax + 1) * k * r || pair.size() != k * m || cores.size() != path_l1.size() * r * m * r ||
+        start.size() != 6 || ia.size() != coefficient.size() || ib.size() != coefficient.size())
+      throw std::invalid_argument("ElementTensor: arrays do not fit the given sizes");
+  }
+
+  void evaluate(long count, std::uintptr_t order, std::uintptr_t first, std::uintptr_t neighbours,
+                std::uintptr_t vectors, std::uintptr_t components)
+  {
+    py::gil_scoped_release release;
+    switch (lmax) {
+      case 2: return run<2>(count, order, first, neighbours, vectors, components);
+      case 3: return run<3>(count, order, first, neighbours, vectors, components);
+      case 4: return run<4>(count, order, first, neighbours, vectors, components);
+    }
+  }
+
+ private:
+  template <int LMAX>
+  void run(long count, std::uintptr_t order, std::uintptr_t first, std::uintptr_t neighbours, std::uintptr_t vectors,
+           std::uintptr_t components)
+  {
+    const std::vector<T> norm = normalisation<T>(LMAX);
+    DISPATCH({
+      const LinearWeights<T> w = {lmax,
+                                  species,
+                                  members,
+                                  rank,
+                                  static_cast<int>(path_l1.size()),
+                                  left_rows,
+                                  path_l1.data(),
+                                  reduce.data(),
+                                  pair.data(),
+                                  cores.data(),
+                                  {5, start.data(), ia.data(), ib.data(), coefficient.data()}};
+      LinearArrays<T> unused;
+      const long need = linear_arrays<T>(w, n_radial, nullptr, unused);
+      if (static_cast<long>(room.size()) < need) room.resize(need);
+      const Radial<T> radial = {static_cast<T>(cutoff), static_cast<T>(r0), n_radial};
+      tensors_of_element<T, LMAX>(w, radial, norm.data(), count, reinterpret_cast<const long *>(order),
+                                  reinterpret_cast<const long *>(first), reinterpret_cast<const long *>(neighbours),
+                                  reinterpret_cast<const T *>(vectors), room.data(), reinterpret_cast<T *>(components));
+    })
+  }
+
+  int lmax, species, n_radial, members, rank, left_rows;
+  double cutoff, r0;
+  std::vector<int> path_l1;
+  std::vector<T> reduce, pair, cores;
+  std::vector<long> start;
+  std::vector<int> ia, ib;
+  std::vector<T> coefficient;
+  std::vector<T> room;
+};
+
+template <typename T> void bind(py::module_ &m, const char *name)
+{
+  py::class_<ElementTensor<T>>(m, name)
+      .def(py::init<const py::dict &, int, int, int, double, double, int, int>())
+      .def("evaluate", &ElementTensor<T>::evaluate);
+}
+
+}    // namespace
+
+void bind_tensor(py::module_ &m)
+{
+  bind<float>(m, "ElementTensorFloat");
+  bind<double>(m, "ElementTensorDouble");
+}

@@ -1,0 +1,109 @@
+"""Compiled evaluation of an EFG model that has a linear part only: tensors of all members in one pass."""
+
+from typing import Any
+
+import torch
+
+from efgmd import _kernels
+from efgmd.models.density import DensityBasis
+from efgmd.models.linear import LinearTensor, merged_table, triple_paths
+from efgmd.models.neighbourhoods import Neighbourhoods
+
+_CHUNK = 8  # the kernels' ranks are multiples of it
+
+
+def _reductions(triples: torch.Tensor, lmax: int) -> list[torch.Tensor]:
+    """Orthonormal columns ``(K, rank)``, one matrix for each degree, that span what weights ``(m, paths, K, K)`` use.
+
+    Directions below 1e-7 of the largest weight are rounding of weights stored in single precision.
+    """
+    width = triples.shape[-1]
+    out = []
+    for l in range(lmax + 1):
+        gram = triples.new_zeros(width, width)
+        for number, path in enumerate(triple_paths(lmax)):
+            weights = triples[:, number]
+            if path.l1 == l:
+                gram += torch.einsum("mkq,mjq->kj", weights, weights)
+            if path.l2 == l:
+                gram += torch.einsum("mqk,mqj->kj", weights, weights)
+        values, vectors = torch.linalg.eigh(gram)
+        out.append(vectors[:, values > 1e-14 * values[-1].clamp(min=1e-300)])
+    return out
+
+
+def _weights(linear: LinearTensor, mean: bool) -> tuple[dict[str, Any], int, int]:
+    """Weights in the layout of ``kernels_tensor_impl.h``, float64; members and rank."""
+    pair, triple = linear.pair.detach().double(), linear.triple.detach().double()
+    if mean:
+        pair, triple = pair.mean(0, keepdim=True), triple.mean(0, keepdim=True)
+    members = len(pair)
+    maps = _reductions(triple, linear.lmax)
+    rank = -(-max(1, *(part.shape[1] for part in maps)) // _CHUNK) * _CHUNK
+    reduce = torch.stack([torch.nn.functional.pad(part, (0, rank - part.shape[1])) for part in maps])
+    cores = []
+    for number, path in enumerate(triple_paths(linear.lmax)):
+        cores.append(torch.einsum("kr,mkq,qs->rms", reduce[path.l1], triple[:, number], reduce[path.l2]))
+    table = merged_table(linear.lmax)
+    weights = {
+        "path_l1": [path.l1 for path in triple_paths(linear.lmax)],
+        "reduce": reduce.numpy(),
+        "pair": pair.T.contiguous().numpy(),
+        "cores": torch.stack(cores).contiguous().numpy(),
+        "start": table.start.numpy(),
+        "index_a": table.index_a.numpy(),
+        "index_b": table.index_b.numpy(),
+        "coefficient": table.values.numpy(),
+    }
+    return weights, members, rank
+
+
+class FusedLinear:
+    """Linear parts of all elements, compiled into the kernels' form.
+
+    Parameters
+    ----------
+    parts
+        Of each element.
+    basis
+        Of the densities.
+    dtype
+        ``torch.float32`` or ``torch.float64``.
+    mean
+        Whether to give the mean of the committee in place of its members; it is as cheap as one.
+    """
+
+    def __init__(self, parts: list[LinearTensor], basis: DensityBasis, dtype: torch.dtype, mean: bool):
+        self.dtype = dtype
+        self.members = 1 if mean else len(parts[0].pair)
+        kernel = _kernels.ElementTensorDouble if dtype == torch.float64 else _kernels.ElementTensorFloat
+        self._elements = []
+        for part in parts:
+            weights, members, rank = _weights(part, mean)
+            sizes = basis.lmax, basis.n_species, basis.n_radial, basis.cutoff, basis.r0
+            self._elements.append(kernel(weights, *sizes, members, rank))
+
+    def __call__(self, nb: Neighbourhoods) -> torch.Tensor:
+        """Tensor components ``(N, members, 5)`` in e3nn's l = 2 basis, in units of each element's scale.
+
+        Raises
+        ------
+        ValueError
+            If arrays are not contiguous on the CPU or the vectors have another dtype than the model.
+        """
+        arrays = (nb.species, nb.first, nb.neighbour_species, nb.vectors)
+        if nb.vectors.dtype != self.dtype or not all(t.is_contiguous() and t.device.type == "cpu" for t in arrays):
+            raise ValueError("fused linear model: arrays must be contiguous, on the CPU and in the model's dtype")
+        components = nb.vectors.new_empty(len(nb.species), self.members, 5)
+        for s, element in enumerate(self._elements):
+            order = (nb.species == s).nonzero()[:, 0].contiguous()
+            if len(order):
+                element.evaluate(
+                    len(order),
+                    order.data_ptr(),
+                    nb.first.data_ptr(),
+                    nb.neighbour_species.data_ptr(),
+                    nb.vectors.data_ptr(),
+                    components.data_ptr(),
+                )
+        return components
