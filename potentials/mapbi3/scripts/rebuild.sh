@@ -31,13 +31,12 @@ test -e "$work/train_d3.xyz" || python add_dispersion.py "$work/train4.xyz" "$wo
 efgmd train energy "$work/train_d3.xyz" -o "$work/energy-d3.safetensors" --elements "$elements" --minutes 20 \
   --learning-rate 0.001 --initialise "$work/energy4.safetensors"
 
-# The EFG model starts from the backbone of the energy model. Its data are not made anew, which takes days:
+# The EFG model. Its data are not made anew, which takes days:
 #   python sample_efg.py MODEL frames.xyz SEED RUNS [12|48]
 #   efgmd label frames.xyz labelled.xyz --kpoints 2x2x2:bcc --primitive 6.3,6.3,6.3
 #   python split_efg.py labelled.xyz FOLDER
 efgmd train efg ../data/efg_train.xyz.gz --validation ../data/efg_validation.xyz.gz --test ../data/efg_test.xyz.gz \
-  -o "$work/efg.safetensors" --elements "$elements" --epochs 120 --learning-rate 0.003 \
-  --initialise "$work/energy4.safetensors" --set channels=24 --set cutoff=6.0
+  -o "$work/efg.safetensors" --elements "$elements" --set channels=0 --set cutoff=7.0 --set lmax=4 --set committee=8
 
 # Stability and held-out accuracy: 50 ps of NPT at four temperatures, frames of which the teacher labels.
 cp ../validation/in.stability ../validation/tetragonal384.data "$work"
