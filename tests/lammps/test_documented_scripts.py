@@ -24,8 +24,8 @@ def checkout(workdir):
     potentials, example = workdir / "potentials" / "mapbi3", workdir / "examples" / "mapbi3"
     potentials.mkdir(parents=True)
     example.mkdir(parents=True)
-    for name in ("energy", "efg"):
-        shutil.copy(workdir / f"{name}.safetensors", potentials)
+    for name, shipped in (("energy", "energy-d3"), ("efg", "efg")):
+        shutil.copy(workdir / f"{name}.safetensors", potentials / f"{shipped}.safetensors")
     shutil.copy(ROOT / "examples" / "mapbi3" / "structure.extxyz", example)
     (command,) = {line for s in snippets("bash") for line in s.text.splitlines() if line.startswith("python -c")}
     subprocess.run(command.replace("python", sys.executable, 1), shell=True, cwd=workdir, check=True)
