@@ -182,6 +182,28 @@ the folder of the first one is refused. (Adding or removing 2H changes the mass 
 """
 
 
+def distillation_page() -> str:
+    """Fields of the distillation file."""
+    from efgmd.distillation.config import Distillation
+
+    return f"""# Distillation file
+
+`efgmd distill distill.yaml` reads this file, see [Distill a force field](../howto/distill.md). It is validated, and the
+teacher is created, before anything runs. Each mistake is reported with the name of its field and what was expected;
+unknown fields are refused. Paths are relative to the file. `efgmd distill distill.yaml --check` validates, shows the
+plan and stops.
+
+{sections(Distillation)}
+The fields of `training` and `retraining` are [training settings](training.md). `elements`, `initialise`, `seed`,
+`split_by` and `keys` are decided by the distillation.
+
+## What may change when a distillation is continued
+
+The same command continues an interrupted distillation. Only `rounds` and `output` may change between the two. Any other
+change makes it another distillation, and the folder of the first one is refused.
+"""
+
+
 def training_page() -> str:
     """Settings of `efgmd train`."""
     from efgmd.models import EFGModel, EnergyModel
@@ -301,7 +323,12 @@ def readme() -> str:
 
 def pages() -> dict[Path, str]:
     """Every generated page, by its path."""
-    made = {"campaign.md": campaign_page(), "training.md": training_page(), "commands.md": commands_page()}
+    made = {
+        "campaign.md": campaign_page(),
+        "training.md": training_page(),
+        "distillation.md": distillation_page(),
+        "commands.md": commands_page(),
+    }
     return {PAGES / name: HEADING + text for name, text in made.items()} | {ROOT / "README.md": readme()}
 
 

@@ -26,6 +26,7 @@ for _module in (
     "efgmd.training.commands",
     "efgmd.frames.commands",
     "efgmd.labelling.commands",
+    "efgmd.distillation.commands",
     "efgmd.coupling.commands",
     "efgmd.doctor.commands",
 ):

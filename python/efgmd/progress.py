@@ -55,13 +55,13 @@ class Counter:
         """Show a line above the bar."""
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    def advance(self) -> None:
-        """One more item is done."""
-        self._done += 1
-        self._progress.advance(self._task)
+    def advance(self, items: int = 1) -> None:
+        """One more item is done, or several."""
+        self._done += items
+        self._progress.advance(self._task, items)
         now = time.monotonic()
         quiet = not self._console.is_terminal and self._done < self._total
-        if quiet and now - self._spoken >= _QUIET_INTERVAL:
+        if quiet and self._done and now - self._spoken >= _QUIET_INTERVAL:
             self._spoken = now
             left = (now - self._start) / self._done * (self._total - self._done)
             self.say(f"{self._description}: {self._done} of {self._total}, {_duration(left)} left")

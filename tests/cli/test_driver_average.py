@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from mpi4py import MPI
 
-from efgmd.campaign.deck import ensemble_commands, start_commands, system_commands
+from efgmd.campaign.deck import ensemble_commands, start_commands, system_commands, tensor_commands
 from efgmd.campaign.sampling import BlockMean, take_sample
 from efgmd.campaign.spec import RunSpec
 from efgmd.coupling.session import create_lammps
@@ -23,7 +23,7 @@ SAMPLES, BLOCK = 8, 4
 comm = MPI.COMM_WORLD
 spec = RunSpec.read(Path("."))
 lmp = create_lammps(["-screen", "none", "-log", "none"], comm=comm)
-lmp.commands_list([*system_commands(spec, None), *start_commands(spec), *ensemble_commands(spec)])
+lmp.commands_list([*system_commands(spec), *tensor_commands(spec), *start_commands(spec), *ensemble_commands(spec)])
 interval = spec.sampling_steps
 lmp.command(f"fix mean all ave/atom {interval} {BLOCK} {interval * BLOCK} c_efg[*]")
 lmp.command("run 0 post no")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from toy_campaign import CAMPAIGN, EQUILIBRATION, FOLDERS, INTERVAL, SAMPLES, efgmd, write_toy
 
-from efgmd.campaign.deck import ensemble_commands, start_commands, system_commands
+from efgmd.campaign.deck import ensemble_commands, start_commands, system_commands, tensor_commands
 from efgmd.campaign.spec import RunSpec
 from efgmd.store import BLOCKS_PER_MEMBER_ROW, Store
 
@@ -31,7 +31,8 @@ def same_run(tmp_path_factory):
     shutil.copy(run / "start.data", plain)
     spec = RunSpec.read(run)
     commands = [
-        *system_commands(spec, None),
+        *system_commands(spec),
+        *tensor_commands(spec),
         *start_commands(spec),
         *ensemble_commands(spec),
         "run 0 post no",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ase.io import read
 
-from efgmd.campaign.deck import ensemble_commands, system_commands
+from efgmd.campaign.deck import ensemble_commands, system_commands, tensor_commands
 from efgmd.campaign.sampling import BlockMean, Sample, cell_matrix, image_flags
 from efgmd.campaign.spec import RunSpec, run_folder
 from efgmd.campaign.trajectory import append_frame, cut_trajectory
@@ -110,7 +110,7 @@ def test_folders_sort_by_temperature(tmp_path):
 
 
 def test_deck_follows_the_spec(tmp_path):
-    commands = system_commands(SPEC, None)
+    commands = [*system_commands(SPEC), *tensor_commands(SPEC)]
     assert 'pair_style mliap unified "/x/e.safetensors" 0 dtype float64' in commands
     assert 'compute efg all efg/atom "/x/v.safetensors" Na Cl dtype float64' in commands
     assert "timestep 0.0005" in commands and 'read_data "start.data"' in commands

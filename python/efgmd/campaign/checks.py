@@ -129,28 +129,35 @@ def _listed(names: Any) -> str:
 
 
 def _structure(campaign: Campaign, problems: list[str]) -> Atoms | None:
+    atoms = read_structure(campaign.structure.file, "structure.file", problems)
+    if atoms is None:
+        return None
+    return bare_structure(atoms, campaign.sites).repeat(campaign.structure.supercell)
+
+
+def read_structure(path: Path, field: str, problems: list[str]) -> Atoms | None:
+    """The periodic structure in a file; or None, and one more of the problems, under the name of the ``field``."""
     from ase.io import read
     from ase.io.formats import UnknownFileTypeError
 
-    path = campaign.structure.file
     try:
         atoms = read(path)
     except UnknownFileTypeError:
-        problems.append(f"structure.file: {path.name} is of no type that ASE knows, expected for example CIF or extxyz")
+        problems.append(f"{field}: {path.name} is of no type that ASE knows, expected for example CIF or extxyz")
         return None
     except Exception as error:  # ASE's readers raise nearly anything on a foreign file
-        problems.append(f"structure.file: cannot read {path.name} as a structure: {_first_line(error)}")
+        problems.append(f"{field}: cannot read {path.name} as a structure: {_first_line(error)}")
         return None
     if not isinstance(atoms, Atoms) or len(atoms) == 0:
-        problems.append(f"structure.file: found no atoms in {path.name}, expected a periodic structure")
+        problems.append(f"{field}: found no atoms in {path.name}, expected a periodic structure")
         return None
     if not atoms.pbc.all() or abs(atoms.cell.volume) < 1e-6:
-        problems.append(f"structure.file: {path.name} is not periodic in three directions, expected pbc and a cell")
+        problems.append(f"{field}: {path.name} is not periodic in three directions, expected pbc and a cell")
         return None
     if not np.isfinite(atoms.positions).all():
-        problems.append(f"structure.file: {path.name} has positions that are not finite, expected numbers")
+        problems.append(f"{field}: {path.name} has positions that are not finite, expected numbers")
         return None
-    return bare_structure(atoms, campaign.sites).repeat(campaign.structure.supercell)
+    return atoms
 
 
 def bare_structure(atoms: Atoms, sites: Sites) -> Atoms:

@@ -1,7 +1,7 @@
 """The campaign file: every field, its unit, its default, and what is accepted."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -251,6 +251,16 @@ class Campaign(Section):
     transition
         How a phase transition is looked for.
     """
+
+    EXPECTED: ClassVar[dict[str, str]] = {
+        "structure": "a section with `file:` (a structure file)",
+        "structure.file": "the path of a structure file",
+        "models": "a section with `energy:` and `efg:` (model files)",
+        "models.energy": "the path of an energy model",
+        "models.efg": "the path of an EFG model",
+        "nuclei": "a list such as [127I, 14N, 2H]",
+        "temperatures": "a list of temperatures in kelvin",
+    }
 
     structure: Structure
     models: Models

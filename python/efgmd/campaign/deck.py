@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
-from efgmd.campaign.spec import RunSpec
+from ase import Atoms
+
+from efgmd.campaign.spec import DynamicsSpec, RunSpec
 
 START_FILE = "start.data"
+LOG_FILE = "log.lammps"
 EFG_COMPUTE = "efg"
 #: The same tensors with those of each member of the committee; evaluated in place of the other, now and then.
 MEMBERS_COMPUTE = "efg_members"
@@ -17,37 +20,56 @@ def quoted(path: str | Path) -> str:
     return f'"{path}"'
 
 
-def system_commands(spec: RunSpec, restart: Path | None) -> list[str]:
+def write_start(folder: Path, atoms: Atoms, spec: DynamicsSpec) -> None:
+    """Write the start file of a run, unless it is there."""
+    from ase.io.lammpsdata import write_lammps_data
+
+    if (folder / START_FILE).exists():
+        return
+    unfinished = folder / (START_FILE + ".new")
+    tilted = spec.ensemble["kind"] == "npt" and spec.ensemble["pressure_control"] == "tri"
+    with open(unfinished, "w", encoding="utf-8") as stream:
+        write_lammps_data(
+            stream, atoms, specorder=list(spec.elements), units="metal", atom_style="atomic", force_skew=tilted
+        )
+    unfinished.rename(folder / START_FILE)
+
+
+def system_commands(spec: DynamicsSpec, restart: Path | None = None) -> list[str]:
     """Units, box, atoms and interactions, from a restart file or from the start file in the working folder."""
     precision = [] if spec.dtype == "float32" else ["dtype", spec.dtype]
     types = " ".join(spec.elements)
     read = f"read_restart {quoted(restart)}" if restart else f"read_data {quoted(START_FILE)}"
-    tensors = ["all efg/atom", quoted(spec.efg_model), types, *precision, "members yes"]
-    members = [" ".join([f"compute {MEMBERS_COMPUTE}", *tensors])] if spec.committee > 1 else []
     commands = ["units metal", "atom_style atomic", "boundary p p p", read]
     commands += [f"mass {index} {mass:.10g}" for index, mass in enumerate(spec.masses, start=1)]
-    commands += [
+    return [
+        *commands,
         " ".join(["pair_style mliap unified", quoted(spec.energy_model), "0", *precision]),
         f"pair_coeff * * {types}",
         f"neighbor {SKIN} bin",
         "neigh_modify every 1 delay 0 check yes",
         f"comm_modify cutoff {spec.cutoff + SKIN:.6g}",
-        " ".join([f"compute {EFG_COMPUTE} all efg/atom", quoted(spec.efg_model), types, *precision]),
-        *members,
         f"timestep {spec.timestep_fs / 1000:.10g}",
         "thermo_style custom step temp press pe vol lx ly lz xy xz yz",
         "thermo_modify flush yes",
     ]
-    return commands
 
 
-def start_commands(spec: RunSpec) -> list[str]:
+def tensor_commands(spec: RunSpec) -> list[str]:
+    """The computes of the EFG tensors."""
+    precision = [] if spec.dtype == "float32" else ["dtype", spec.dtype]
+    tensors = " ".join(["all efg/atom", quoted(spec.efg_model), *spec.elements, *precision])
+    members = [f"compute {MEMBERS_COMPUTE} {tensors} members yes"] if spec.committee > 1 else []
+    return [f"compute {EFG_COMPUTE} {tensors}", *members]
+
+
+def start_commands(spec: DynamicsSpec) -> list[str]:
     """Relax the starting structure if asked, and draw velocities."""
     relax = ["min_style cg", "minimize 0.0 0.05 100 500", "reset_timestep 0"] if spec.minimize else []
     return [*relax, f"velocity all create {spec.temperature:.10g} {spec.seed} mom yes rot no dist gaussian"]
 
 
-def ensemble_commands(spec: RunSpec) -> list[str]:
+def ensemble_commands(spec: DynamicsSpec) -> list[str]:
     """The integrator. Its fix id stays the same over restarts, so that LAMMPS restores the thermostat's state."""
     ensemble = spec.ensemble
     damping = ensemble["temperature_damping_fs"] / 1000

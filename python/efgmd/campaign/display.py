@@ -60,7 +60,7 @@ def show_progress(jobs: list[Job], console: Console) -> Iterator[Display]:
     with Progress(*columns, console=console, refresh_per_second=4) as progress:
         tasks = {
             id(job): progress.add_task(
-                f"{job.spec.temperature:g} K", total=job.spec.total_steps, phase="waiting", speed="", seconds_left=None
+                job.spec.label, total=job.spec.total_steps, phase="waiting", speed="", seconds_left=None
             )
             for job in jobs
         }
@@ -95,5 +95,5 @@ class _Lines:
             percent = 100 if job.phase == "done" else 100 * job.step // job.spec.total_steps
             left = seconds_left(job)
             time_left = f", {job.ns_per_day:.3g} ns/day, {_clock(left)} left" if left and job.phase != "done" else ""
-            parts.append(f"{job.spec.temperature:g} K {percent} % ({job.phase}{time_left})")
+            parts.append(f"{job.spec.label} {percent} % ({job.phase}{time_left})")
         self._console.print("; ".join(parts), soft_wrap=True)

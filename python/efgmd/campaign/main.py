@@ -1,11 +1,8 @@
 """From a campaign file to stores, results and report."""
 
-import fcntl
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,8 @@ from rich.console import Console
 
 from efgmd.campaign.checks import CheckedCampaign, check_campaign
 from efgmd.campaign.config import Campaign, NucleusChoice, Sites
-from efgmd.campaign.deck import START_FILE
+from efgmd.campaign.deck import write_start
+from efgmd.campaign.locking import locked
 from efgmd.campaign.provenance import machine, usable_cores, versions
 from efgmd.campaign.reading import load_campaign, one_line_each
 from efgmd.campaign.runner import Job, run_jobs
@@ -37,7 +35,7 @@ def run_campaign(path: Path, output: Path | None = None, check_only: bool = Fals
     if check_only:
         return
     target.mkdir(parents=True, exist_ok=True)
-    with _lock(target):
+    with locked(target, "efgmd run"):
         for name in _RESULT_FILES:
             (target / name).unlink(missing_ok=True)  # results of a shorter run must not look like this one's
         jobs = [Job(spec, prepare_run(checked, spec, target)) for spec in specs]
@@ -87,7 +85,7 @@ def analyze_files(
         chosen = [_nucleus_choice(text) for entry in nuclei for text in entry.split(",")]
         grouping = Sites.model_validate(sites)
     except ValidationError as error:
-        raise ConfigError(one_line_each(error)) from error
+        raise ConfigError(one_line_each(error, Sites)) from error
     run = import_trajectory(
         OwnTrajectory(paths, structure, temperature, tuple(chosen), grouping, **options), output.resolve()
     )
@@ -163,27 +161,13 @@ def _print_plan(console: Console, checked: CheckedCampaign, specs: list[RunSpec]
 
 def prepare_run(checked: CheckedCampaign, spec: RunSpec, target: Path) -> Path:
     """Make a run's folder, or check that the one there belongs to the same run."""
-    from ase.io.lammpsdata import write_lammps_data
-
     folder = run_folder(target, spec.temperature)
     if (folder / SPEC_FILE).exists() and RunSpec.read(folder).identity != spec.identity:
         raise StoreError(
             f"{folder} belongs to a run with other settings or models; choose another output folder or remove that one"
         )
     folder.mkdir(exist_ok=True)
-    if not (folder / START_FILE).exists():
-        unfinished = folder / (START_FILE + ".new")
-        tilted = spec.ensemble["kind"] == "npt" and spec.ensemble["pressure_control"] == "tri"
-        with open(unfinished, "w", encoding="utf-8") as stream:
-            write_lammps_data(
-                stream,
-                checked.atoms,
-                specorder=list(spec.elements),
-                units="metal",
-                atom_style="atomic",
-                force_skew=tilted,
-            )
-        unfinished.rename(folder / START_FILE)
+    write_start(folder, checked.atoms, spec)
     spec.write(folder)
     return folder
 
@@ -227,16 +211,3 @@ def _write_record(checked: CheckedCampaign, path: Path, target: Path, specs: lis
     unfinished = target / (CAMPAIGN_FILE + ".new")
     unfinished.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     unfinished.rename(target / CAMPAIGN_FILE)
-
-
-@contextmanager
-def _lock(target: Path) -> Iterator[None]:
-    """Keep a second `efgmd run` out of the same folder; the lock goes with the process, however it ends."""
-    with open(target / ".lock", "w", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ConfigError(
-                f"another efgmd run is working in {target}; wait for it or choose another --output"
-            ) from error
-        yield

@@ -1,4 +1,4 @@
-"""Starts one worker job per temperature, several side by side when cores allow, and follows their progress."""
+"""Starts one worker job per run, several side by side when cores allow, and follows their progress."""
 
 import ctypes
 import json
@@ -12,9 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from efgmd.campaign.deck import LOG_FILE
+from efgmd.campaign.job import ERROR_FILE, PROGRESS_FILE
 from efgmd.campaign.provenance import usable_cores
-from efgmd.campaign.spec import RunSpec
-from efgmd.campaign.worker import ERROR_FILE, LOG_FILE, PROGRESS_FILE
+from efgmd.campaign.spec import DynamicsSpec
 from efgmd.errors import CouplingError, EfgmdError
 
 WORKER_LOG = "worker.log"
@@ -24,18 +25,21 @@ _MPIEXEC_VERDICT = "APPLICATION TERMINATED WITH THE EXIT STRING:"
 
 @dataclass
 class Job:
-    """One temperature's run as the runner sees it.
+    """A run as the runner sees it.
 
     Attributes
     ----------
     spec, folder
         What runs, and where.
+    worker
+        Module that runs it.
     step, ns_per_day, phase
         Last progress reported by the worker.
     """
 
-    spec: RunSpec
+    spec: DynamicsSpec
     folder: Path
+    worker: str = "efgmd.campaign.worker"
     step: int = 0
     ns_per_day: float = 0.0
     phase: str = "waiting"
@@ -51,7 +55,7 @@ class Job:
 
 
 class RunFailed(EfgmdError):
-    """A worker ended with an error; the message names the temperature, the cause and the log."""
+    """A worker ended with an error; the message names the run, the cause and the log."""
 
 
 def mpiexec() -> str:
@@ -80,10 +84,10 @@ def _die_with_parent() -> None:
 
 
 def start_worker(job: Job, ranks: int) -> None:
-    """Start the worker of one temperature on ``ranks`` MPI ranks, its output in ``worker.log``."""
+    """Start the worker of one run on ``ranks`` MPI ranks, its output in ``worker.log``."""
     (job.folder / ERROR_FILE).unlink(missing_ok=True)
     (job.folder / PROGRESS_FILE).unlink(missing_ok=True)
-    command = [mpiexec(), "-n", str(ranks), sys.executable, "-m", "efgmd.campaign.worker", str(job.folder)]
+    command = [mpiexec(), "-n", str(ranks), sys.executable, "-m", job.worker, str(job.folder)]
     environment = os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
     with open(job.folder / WORKER_LOG, "wb") as log:
         job.process = subprocess.Popen(
@@ -157,7 +161,7 @@ def _failure(job: Job, status: int) -> str:
         cause = (job.folder / ERROR_FILE).read_text(encoding="utf-8").strip()
     except OSError:
         cause = _logged_error(job.folder) or _verdict(status)
-    return f"{job.spec.temperature:g} K failed: {cause} (log: {job.folder / WORKER_LOG})"
+    return f"{job.spec.label} failed: {cause} (log: {job.folder / WORKER_LOG})"
 
 
 def _verdict(status: int) -> str:

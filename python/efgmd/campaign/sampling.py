@@ -60,6 +60,38 @@ def read_scalars(lmp: Any) -> dict[str, float]:
     return {name: float(lmp.get_thermo(keyword)) for name, keyword in keywords.items()}
 
 
+def departure(scalars: dict[str, float], temperature: float, start_volume: float) -> str:
+    """Why a run has left physics (`read_scalars` of its state, K, angstrom^3), or nothing.
+
+    Such a run must not go on filling files with nonsense.
+    """
+    found = scalars["temperature"]
+    if not found < 10 * temperature + 500:  # also catches NaN
+        return (
+            f"the temperature is {found:.4g} K for a target of {temperature:g} K; "
+            "use a smaller timestep_fs, or a force field trained for this state"
+        )
+    if start_volume and not 0.5 < scalars["volume"] / start_volume < 2.0:
+        return (
+            f"the volume went from {start_volume:.4g} to {scalars['volume']:.4g} angstrom^3; "
+            "the force field does not hold this crystal together at this temperature and pressure"
+        )
+    return ""
+
+
+def local_coordinates(lmp: Any) -> tuple[FloatArray, NDArray[np.int64], FloatArray]:
+    """Cell lx ly lz xy xz yz ``(6,)``, ids ``(n,)`` and unwrapped fractional coordinates ``(n, 3)`` of this rank."""
+    low, high, xy, yz, xz, *_ = lmp.extract_box()
+    cell = np.array([*np.subtract(high, low), xy, xz, yz])
+    n_local = lmp.extract_setting("nlocal")
+    if not n_local:
+        return cell, np.zeros(0, dtype=np.int64), np.zeros((0, 3))
+    positions = np.array(lmp.numpy.extract_atom("x")[:n_local])
+    images = image_flags(lmp.numpy.extract_atom("image")[:n_local], lmp.extract_setting("imageint"))
+    scaled = (positions - np.asarray(low)) @ np.linalg.inv(cell_matrix(cell)) + images
+    return cell, np.array(lmp.numpy.extract_atom("id")[:n_local], dtype=np.int64), scaled
+
+
 def take_sample(lmp: Any, comm: Any, n_atoms: int, committee: int = 0) -> Sample | None:
     """Evaluate the EFG compute on the current step and gather it; every rank must call it.
 
@@ -93,16 +125,7 @@ def take_sample(lmp: Any, comm: Any, n_atoms: int, committee: int = 0) -> Sample
     values = lmp.numpy.extract_compute(compute, LMP_STYLE_ATOM, LMP_TYPE_ARRAY)
     if n_local:
         efg = np.array(values[:n_local], dtype=np.float64)
-    low, high, xy, yz, xz, *_ = lmp.extract_box()
-    lengths = np.subtract(high, low)
-    cell = np.array([*lengths, xy, xz, yz])
-    scaled = np.zeros((0, 3))
-    tags = np.zeros(0, dtype=np.int64)
-    if n_local:
-        positions = np.array(lmp.numpy.extract_atom("x")[:n_local])
-        images = image_flags(lmp.numpy.extract_atom("image")[:n_local], lmp.extract_setting("imageint"))
-        scaled = (positions - np.asarray(low)) @ np.linalg.inv(cell_matrix(cell)) + images
-        tags = np.array(lmp.numpy.extract_atom("id")[:n_local], dtype=np.int64)
+    cell, tags, scaled = local_coordinates(lmp)
     parts = comm.gather((tags, efg, scaled), root=0)
     if parts is None:
         return None

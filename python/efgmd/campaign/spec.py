@@ -1,10 +1,10 @@
-"""What one temperature's run is made of: the file its worker reads, and the identity that its results carry."""
+"""What a run is made of: the file its worker reads, and the identity that its results carry."""
 
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from efgmd.campaign.checks import CheckedCampaign
 from efgmd.errors import StoreError
@@ -14,56 +14,47 @@ STRUCTURE_FILE = "structure.extxyz"
 
 
 @dataclass(frozen=True)
-class RunSpec:
-    """One MD run at one temperature. Times are in steps, lengths in angstrom, the rest as in `Campaign`.
+class DynamicsSpec:
+    """Molecular dynamics with an energy model. Times are in steps, lengths in angstrom, the rest as in `Campaign`.
 
     Attributes
     ----------
     symbols
         Element of each atom, in the order of the LAMMPS atom ids, of length N.
-    committee
-        Members of the EFG model.
-    spread_scales
-        By element, error over spread of the committee on held-out data.
+    cutoff
+        That ghost atoms must reach.
     """
 
     temperature: float
-    structure_hash: str
     symbols: list[str]
     elements: list[str]
     masses: list[float]
     energy_model: str
     energy_sha256: str
-    efg_model: str
-    efg_sha256: str
     cutoff: float
     dtype: str
     ensemble: dict[str, Any]
     timestep_fs: float
-    equilibration_steps: int
-    sampling_steps: int
-    samples_per_block: int
-    n_samples: int
-    trajectory_steps: int
     minimize: bool
     seed: int
-    restart_minutes: float
-    committee: int = 1
-    spread_scales: dict[str, float] = field(default_factory=dict)
 
-    # Fields that may change when a run is continued: where files lie, how long it lasts, how often it saves; and those
-    # that the hash of the EFG model decides.
-    _FREE = ("energy_model", "efg_model", "n_samples", "restart_minutes", "committee", "spread_scales")
+    #: Fields that may change when a run is continued.
+    FREE: ClassVar[tuple[str, ...]] = ("energy_model",)
 
     @property
     def total_steps(self) -> int:
-        """Steps from the start of equilibration to the last sample."""
-        return self.equilibration_steps + self.n_samples * self.sampling_steps
+        """Steps of the whole run."""
+        raise NotImplementedError
+
+    @property
+    def label(self) -> str:
+        """What the run is called in messages."""
+        return f"{self.temperature:g} K"
 
     @property
     def identity(self) -> str:
         """SHA-256 of everything that decides the trajectory and the tensors; the same for a continued run."""
-        content = {name: value for name, value in asdict(self).items() if name not in self._FREE}
+        content = {name: value for name, value in asdict(self).items() if name not in self.FREE}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def summary(self) -> dict[str, Any]:
@@ -76,7 +67,7 @@ class RunSpec:
         (folder / SPEC_FILE).write_text(text + "\n", encoding="utf-8")
 
     @classmethod
-    def read(cls, folder: Path) -> "RunSpec":
+    def read(cls, folder: Path) -> Self:
         """Read the specification of a run's folder.
 
         Raises
@@ -91,6 +82,39 @@ class RunSpec:
             raise StoreError(
                 f"{folder / SPEC_FILE} is missing or damaged; start the campaign in a new folder"
             ) from error
+
+
+@dataclass(frozen=True)
+class RunSpec(DynamicsSpec):
+    """One MD run at one temperature, with EFG tensors.
+
+    Attributes
+    ----------
+    committee
+        Members of the EFG model.
+    spread_scales
+        By element, error over spread of the committee on held-out data.
+    """
+
+    structure_hash: str
+    efg_model: str
+    efg_sha256: str
+    equilibration_steps: int
+    sampling_steps: int
+    samples_per_block: int
+    n_samples: int
+    trajectory_steps: int
+    restart_minutes: float
+    committee: int = 1
+    spread_scales: dict[str, float] = field(default_factory=dict)
+
+    # Where files lie, how long it lasts, how often it saves; and what the hash of the EFG model decides.
+    FREE = ("energy_model", "efg_model", "n_samples", "restart_minutes", "committee", "spread_scales")
+
+    @property
+    def total_steps(self) -> int:
+        """Steps from the start of equilibration to the last sample."""
+        return self.equilibration_steps + self.n_samples * self.sampling_steps
 
 
 def run_folder(output: Path, temperature: float) -> Path:

@@ -4,26 +4,22 @@ Every rank runs this module inside one LAMMPS; rank 0 writes the store, the traj
 folder holds ``run.json`` and ``start.data`` (written by the runner) and receives everything else.
 """
 
-import json
 import os
 import sys
 import time
-import traceback
 from pathlib import Path
 from typing import Any
 
-from efgmd.campaign.deck import ensemble_commands, start_commands, system_commands
+from efgmd.campaign.deck import LOG_FILE, ensemble_commands, start_commands, system_commands, tensor_commands
+from efgmd.campaign.job import Progress, telling_failures
 from efgmd.campaign.provenance import versions
-from efgmd.campaign.sampling import BlockMean, Sample, read_scalars, take_sample
+from efgmd.campaign.sampling import BlockMean, Sample, departure, read_scalars, take_sample
 from efgmd.campaign.spec import RunSpec
 from efgmd.campaign.trajectory import TRAJECTORY_FILE, append_frame, cut_trajectory
-from efgmd.errors import DataError, EfgmdError
+from efgmd.errors import DataError
 from efgmd.store import BLOCKS_PER_MEMBER_ROW, StoreWriter
 
 STORE_FILE = "efg.h5"
-PROGRESS_FILE = "progress.json"
-ERROR_FILE = "error.txt"
-LOG_FILE = "log.lammps"
 _KEPT_RESTARTS = 2
 _EQUILIBRATION_CHUNK = 100
 
@@ -71,7 +67,7 @@ class Run:
             return
         log = ["-log", f"{LOG_FILE}"] if restart is None else ["-log", f"{LOG_FILE}.{step}"]
         lmp = create_lammps(["-screen", "none", "-nocite", *log], comm=comm)
-        lmp.commands_list(system_commands(spec, restart))
+        lmp.commands_list([*system_commands(spec, restart), *tensor_commands(spec)])
         if restart is None:
             lmp.commands_list(start_commands(spec))
         lmp.commands_list([*ensemble_commands(spec), f"thermo {spec.sampling_steps}", "run 0 post no"])
@@ -125,22 +121,15 @@ class Run:
 
     def _check_state(self, scalars: dict[str, float], step: int) -> None:
         """Stop a run that has left physics before it fills the store with nonsense."""
-        target, found = self.spec.temperature, scalars["temperature"]
-        if not found < 10 * target + 500:  # also catches NaN
-            raise DataError(
-                f"step {step}: the temperature is {found:.4g} K for a target of {target:g} K; "
-                "use a smaller timestep_fs, or a force field trained for this state"
-            )
-        if self.start_volume and not 0.5 < scalars["volume"] / self.start_volume < 2.0:
-            raise DataError(
-                f"step {step}: the volume went from {self.start_volume:.4g} to {scalars['volume']:.4g} angstrom^3; "
-                "the force field does not hold this crystal together at this temperature and pressure"
-            )
+        left = departure(scalars, self.spec.temperature, self.start_volume)
+        if left:
+            raise DataError(f"step {step}: {left}")
 
     def _save_when_due(self, lmp: Any, step: int, saved: float, at_end: bool) -> float:
         """Report progress; write a restart file when it is time. Returns the time of the last restart."""
         if self.progress:
-            self.progress.report(step)
+            phase = "equilibration" if step < self.spec.equilibration_steps else "production"
+            self.progress.report(step, phase)
         due = at_end or time.monotonic() - saved >= 60 * self.spec.restart_minutes
         if not self.comm.bcast(due):
             return saved
@@ -160,32 +149,7 @@ class Run:
         if self.store:
             self.store.close()
         if self.progress:
-            self.progress.report(self.spec.total_steps, force=True)
-
-
-class Progress:
-    """Writes ``progress.json`` (step, total, phase, ns per day) at most twice a second."""
-
-    def __init__(self, folder: Path, spec: RunSpec) -> None:
-        self._path, self._spec = folder / PROGRESS_FILE, spec
-        self._first: tuple[float, int] | None = None
-        self._last = 0.0
-
-    def report(self, step: int, force: bool = False) -> None:
-        """Write the state at ``step``."""
-        now = time.monotonic()
-        if self._first is None:
-            self._first = (now, step)
-        if not force and now - self._last < 0.5:
-            return
-        self._last = now
-        elapsed, advanced = now - self._first[0], step - self._first[1]
-        speed = advanced * self._spec.timestep_fs * 1e-6 / elapsed * 86400 if elapsed > 0 else 0.0
-        phase = "equilibration" if step < self._spec.equilibration_steps else "production"
-        state = {"step": step, "total": self._spec.total_steps, "phase": phase, "ns_per_day": speed}
-        unfinished = self._path.with_suffix(".new")
-        unfinished.write_text(json.dumps(state), encoding="utf-8")
-        os.replace(unfinished, self._path)
+            self.progress.report(self.spec.total_steps, "production", force=True)
 
 
 def _restarts(folder: Path) -> list[Path]:
@@ -211,23 +175,10 @@ def main(arguments: list[str]) -> None:
     folder = Path(arguments[0]).resolve()
     comm = MPI.COMM_WORLD
     os.chdir(folder)
-    try:
+    with telling_failures(folder, comm):
         run = Run(folder, comm)
         run.run()
         run.close()
-    except BaseException as error:
-        traceback.print_exc()
-        text = str(error).strip().splitlines()
-        message = text[0] if text else type(error).__name__
-        if not isinstance(error, EfgmdError):
-            message = f"{type(error).__name__}: {message}"
-        try:
-            with open(folder / ERROR_FILE, "x", encoding="utf-8") as stream:
-                stream.write(message + "\n")
-        except FileExistsError:
-            pass  # another rank was first, and the first error is the cause
-        sys.stderr.flush()
-        comm.Abort(1)
 
 
 if __name__ == "__main__":

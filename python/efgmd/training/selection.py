@@ -44,7 +44,9 @@ class Choice:
     distance: float
 
 
-def choose(spreads: FloatArray, descriptors: FloatArray, known: FloatArray, count: int) -> list[Choice]:
+def choose(
+    spreads: FloatArray, descriptors: FloatArray, known: FloatArray, count: int, first: Sequence[int] = ()
+) -> list[Choice]:
     """Greedy choice of the largest spread times distance from everything known or chosen already.
 
     Parameters
@@ -57,6 +59,8 @@ def choose(spreads: FloatArray, descriptors: FloatArray, known: FloatArray, coun
         Of labelled frames, ``(K, D)``; K may be 0, and then the frame of the largest spread comes first.
     count
         Frames wanted, at most B.
+    first
+        Rows that are chosen in any case, in this order; at most ``count``.
     """
     distances = np.full(len(spreads), np.inf)
     for row in known:
@@ -65,7 +69,7 @@ def choose(spreads: FloatArray, descriptors: FloatArray, known: FloatArray, coun
     left = np.ones(len(spreads), dtype=bool)
     while len(chosen) < count:
         merit = spreads * (distances if np.isfinite(distances).all() else 1.0)
-        best = int(np.argmax(np.where(left, merit, -1.0)))
+        best = first[len(chosen)] if len(chosen) < len(first) else int(np.argmax(np.where(left, merit, -1.0)))
         distance = float(distances[best]) if np.isfinite(distances[best]) else float("nan")
         chosen.append(Choice(best, float(spreads[best]), distance))
         left[best] = False
@@ -106,16 +110,44 @@ def select_files(
     labelled = [(atoms, f"{path}, frame {k}") for path in known for k, atoms in enumerate(read_frames(path))]
     if not 1 <= count <= len(frames):
         raise ConfigError(f"--count {count}: the pool holds {len(frames)} frames, choose 1 to {len(frames)} of them")
-    first: Any = loaded[0]
-    batches = [batch_of(a, first.cutoff, first.elements, first.dtype, origin) for a, origin in frames + labelled]
-    spreads = np.array([_spread(loaded, batch) for batch in batches[: len(frames)]])
-    if not np.isfinite(spreads).all():
-        raise DataError(f"{frames[int(np.argmin(np.isfinite(spreads)))][1]}: the models give no finite numbers")
-    descriptors = describe(first, batches)
-    choices = choose(spreads, descriptors[: len(frames)], descriptors[len(frames) :], count)
+    choices = choose_frames(loaded, frames, labelled, count)
     _write([frames[choice.index] for choice in choices], choices, output)
-    console.print(_table(choices, [frames[choice.index][1] for choice in choices], first.kind))
+    console.print(_table(choices, [frames[choice.index][1] for choice in choices], loaded[0].kind))
     return choices
+
+
+def choose_frames(
+    models: Sequence[Any],
+    pool: Sequence[tuple[Atoms, str]],
+    known: Sequence[tuple[Atoms, str]],
+    count: int,
+    first: Sequence[int] = (),
+) -> list[Choice]:
+    """Choose frames by the spread of the models times the distance from everything known or chosen before.
+
+    Parameters
+    ----------
+    models
+        As for `select_files`, loaded.
+    pool, known
+        Frames and their names.
+    count
+        Frames wanted, at most those of the pool.
+    first
+        Indices of frames of the pool that are chosen in any case, before the others; at most ``count`` of them.
+
+    Raises
+    ------
+    DataError
+        Models that give no finite numbers.
+    """
+    model = models[0]
+    batches = [batch_of(a, model.cutoff, model.elements, model.dtype, name) for a, name in [*pool, *known]]
+    spreads = np.array([_spread(models, batch) for batch in batches[: len(pool)]])
+    if not np.isfinite(spreads).all():
+        raise DataError(f"{pool[int(np.argmin(np.isfinite(spreads)))][1]}: the models give no finite numbers")
+    descriptors = describe(model, batches)
+    return choose(spreads, descriptors[: len(pool)], descriptors[len(pool) :], count, first)
 
 
 def _check(loaded: Sequence[Any], paths: Sequence[Path]) -> None:

@@ -1,0 +1,1 @@
+"""Iterative distillation: the student's own dynamics choose what its teacher labels next."""
