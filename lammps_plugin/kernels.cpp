@@ -24,7 +24,7 @@ void run_density(Mode mode, const long *first, const long *base, const long *str
                  int species, double cutoff, double r0, int radial_count, const T *vectors, const T *in, T *out)
 {
   const std::vector<T> norm = normalisation<T>(LMAX);
-  constexpr int pad = ((LMAX + 1) * (LMAX + 1) + 7) / 8 * 8;
+  constexpr long pad = padded((LMAX + 1) * (LMAX + 1));
   std::vector<T> scratch(static_cast<std::size_t>(species) * radial_count * pad);
   const T rc = static_cast<T>(cutoff), length = static_cast<T>(r0);
   DISPATCH({
@@ -64,6 +64,7 @@ void py_density(const std::string &mode, bool is_double, int lmax, std::uintptr_
 {
   if (lmax < 1 || lmax > MAX_L) throw std::invalid_argument("lmax must be 1 to 4");
   if (radial_count < 1 || radial_count > MAX_RADIAL) throw std::invalid_argument("radial functions must be 1 to 32");
+  if (species < 1 || species > MAX_SPECIES) throw std::invalid_argument("elements must be 1 to 118");
   const Mode m = mode == "forward" ? Mode::forward : mode == "vjp" ? Mode::vjp : Mode::jvp;
   py::gil_scoped_release release;
   auto run = is_double ? density_any<double> : density_any<float>;

@@ -11,14 +11,25 @@
 
 static constexpr int MAX_RADIAL = 32;
 static constexpr int MAX_L = 4;
+static constexpr int MAX_SPECIES = 118;
 
+// Harmonics of a row of densities, filled up to whole vectors of any instruction set.
+static constexpr long padded(long harmonics)
+{
+  return (harmonics + 15) / 16 * 16;
+}
+
+// Each file needs those before it.
+// clang-format off
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define EFGMD_X86 1
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,prefer-vector-width=512")
 #define VECTOR_BYTES 64
 namespace v4 {
+#include "kernels_gemm_impl.h"
 #include "kernels_impl.h"
+#include "kernels_density_impl.h"
 #include "kernels_network_impl.h"
 #include "kernels_tensor_impl.h"
 }    // namespace v4
@@ -28,7 +39,9 @@ namespace v4 {
 #pragma GCC target("avx2,fma")
 #define VECTOR_BYTES 32
 namespace v3 {
+#include "kernels_gemm_impl.h"
 #include "kernels_impl.h"
+#include "kernels_density_impl.h"
 #include "kernels_network_impl.h"
 #include "kernels_tensor_impl.h"
 }    // namespace v3
@@ -37,11 +50,14 @@ namespace v3 {
 #endif
 #define VECTOR_BYTES 16
 namespace generic {
+#include "kernels_gemm_impl.h"
 #include "kernels_impl.h"
+#include "kernels_density_impl.h"
 #include "kernels_network_impl.h"
 #include "kernels_tensor_impl.h"
 }    // namespace generic
 #undef VECTOR_BYTES
+// clang-format on
 
 // Normalisation F_lm of Y_lm = F_lm Q_l^m (c_m or s_m): sqrt((2l+1) (2 - delta_m0) (l-m)!/(l+m)!).
 template <typename T> std::vector<T> normalisation(int lmax)

@@ -46,11 +46,12 @@ template <typename T> class ElementEnergy {
   {
     const std::size_t c = channels, h = hidden, k = static_cast<std::size_t>(species) * n_radial;
     const std::size_t invariants = (1 + paths.at(0) + 2 * lmax) * c;
-    if (lmax < 1 || lmax > MAX_L || n_radial < 1 || n_radial > MAX_RADIAL || paths.size() != lmax + 1u ||
-        mean.size() != k || mix.size() != (lmax + 1) * k * c || mix_back.size() != mix.size() ||
-        remix.size() != remix_back.size() || inv_mean.size() != invariants || inv_scale.size() != invariants ||
-        w1.size() != invariants * h || w1_back.size() != w1.size() || b1.size() != h || w2.size() != h * h ||
-        w2_back.size() != h * h || b2.size() != h || w3.size() != h || b3.size() != 1)
+    if (lmax < 1 || lmax > MAX_L || species < 1 || species > MAX_SPECIES || n_radial < 1 || n_radial > MAX_RADIAL ||
+        paths.size() != lmax + 1u || mean.size() != k || mix.size() != (lmax + 1) * k * c ||
+        mix_back.size() != mix.size() || remix.size() != remix_back.size() || inv_mean.size() != invariants ||
+        inv_scale.size() != invariants || w1.size() != invariants * h || w1_back.size() != w1.size() ||
+        b1.size() != h || w2.size() != h * h || w2_back.size() != h * h || b2.size() != h || w3.size() != h ||
+        b3.size() != 1)
       throw std::invalid_argument("ElementEnergy: arrays do not fit the given sizes");
   }
 

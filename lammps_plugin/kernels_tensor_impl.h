@@ -34,7 +34,7 @@ static long linear_arrays(const LinearWeights<T> &w, int radial_count, T *base, 
   x.reduced = take(lm * n * w.rank);
   x.left = take(static_cast<long>(w.left_rows) * n * w.members * w.rank);
   x.two = take(5 * n * w.members);
-  x.pair_scratch = take(k * ((lm + 7) / 8 * 8));
+  x.pair_scratch = take(k * padded(lm));
   return used;
 }
 

@@ -52,7 +52,6 @@ void NeighbourSearch::sort(int n, double **positions, const std::vector<int> &of
 
 void NeighbourSearch::add_neighbours(int i, CentredPairs &pairs) const
 {
-  pairs.begin_centre(i, (*elements)[i]);
   const double cutoffsq = cutoff * cutoff;
   int from[3], to[3];
   for (int d = 0; d < 3; d++) {
@@ -60,14 +59,22 @@ void NeighbourSearch::add_neighbours(int i, CentredPairs &pairs) const
     from[d] = std::max(here - 1, 0);
     to[d] = std::min(here + 1, ncells[d] - 1);
   }
+  // The cells of a row follow each other, and so do their atoms.
+  int begin[9], end[9], rows = 0;
+  std::size_t most_pairs = 0;
   for (int cz = from[2]; cz <= to[2]; cz++)
-    for (int cy = from[1]; cy <= to[1]; cy++) {
+    for (int cy = from[1]; cy <= to[1]; cy++, rows++) {
       const int row = (cz * ncells[1] + cy) * ncells[0];
-      for (int k = start[row + from[0]]; k < start[row + to[0] + 1]; k++) {
-        const int j = atoms[k];
-        const double dx = x[j][0] - x[i][0], dy = x[j][1] - x[i][1], dz = x[j][2] - x[i][2];
-        if (j != i && dx * dx + dy * dy + dz * dz < cutoffsq) pairs.add(j, (*elements)[j], dx, dy, dz);
-      }
+      begin[rows] = start[row + from[0]];
+      end[rows] = start[row + to[0] + 1];
+      most_pairs += end[rows] - begin[rows];
+    }
+  pairs.begin_centre(i, (*elements)[i], most_pairs);
+  for (int row = 0; row < rows; row++)
+    for (int k = begin[row]; k < end[row]; k++) {
+      const int j = atoms[k];
+      const double dx = x[j][0] - x[i][0], dy = x[j][1] - x[i][1], dz = x[j][2] - x[i][2];
+      pairs.add(j != i && dx * dx + dy * dy + dz * dz < cutoffsq, j, (*elements)[j], dx, dy, dz);
     }
   pairs.end_centre();
 }

@@ -21,18 +21,19 @@ efgmd::Failure PairMLIAPPython::pack_list()
   row_elements.resize(atom->nlocal + atom->nghost);
   for (std::size_t i = 0; i < row_elements.size(); i++) row_elements[i] = element[type[i]];
   pairs.clear();
+  list_neighbours.clear();
   for (int ii = 0; ii < list->inum; ii++) {
     const int i = list->ilist[ii];
     if (row_elements[i] < 0) continue;
-    pairs.begin_centre(i, row_elements[i]);
+    pairs.begin_centre(i, row_elements[i], 0);
     const int *jlist = list->firstneigh[i];
     for (int jj = 0; jj < list->numneigh[i]; jj++) {
       const int j = jlist[jj] & NEIGHMASK;
-      if (row_elements[j] >= 0) pairs.neighbour.push_back(j);
+      if (row_elements[j] >= 0) list_neighbours.push_back(j);
     }
-    pairs.end_centre();
+    pairs.first.push_back(static_cast<std::int64_t>(list_neighbours.size()));
   }
-  return model->take_list(pairs, row_elements);
+  return model->take_list(pairs, list_neighbours, row_elements);
 }
 
 /* ---------------------------------------------------------------------- */

@@ -7,6 +7,7 @@
 #include <atom.h>
 #include <cmath>
 #include <comm.h>
+#include <cstdint>
 #include <cstring>
 #include <error.h>
 #include <force.h>
@@ -18,6 +19,9 @@
 using namespace LAMMPS_NS;
 
 static const char STYLE[] = "Pair style mliap unified";
+
+// About 1000 atoms: a call of Python is a small part of their time.
+static const std::size_t PAIRS_PER_BLOCK = 50000;
 
 /* ---------------------------------------------------------------------- */
 
@@ -138,26 +142,46 @@ void PairMLIAPPython::compute(int eflag, int vflag)
     add_from_device();
     return;
   }
-  failure.message = pack();
-  if (model->third_party) {
-    number_rows();
-    exchange->begin(row_of, pairs.npairs() > 0);
-  }
-  double total = 0.0;
-  if (!failure && pairs.ncentres() > 0) failure = evaluate(eflag, vflag, total);
-  if (model->third_party) exchange->finish(failure);
+  if (model->third_party)
+    failure = evaluate_third_party(eflag, vflag);
+  else
+    failure = evaluate_in_blocks();
   efgmd::raise_together(lmp, STYLE, failure, true);
-
-  if (pairs.ncentres() > 0) scatter(total);
 }
 
-/* ---------------------------------------------------------------------- */
+/* ----------------------------------------------------------------------
+   Our own models are strictly local: a block of centres at a time, so that
+   memory for pairs is bounded and what was written is still in the cache when
+   it is read.
+------------------------------------------------------------------------- */
 
-efgmd::Failure PairMLIAPPython::evaluate(int eflag, int vflag, double &total)
+efgmd::Failure PairMLIAPPython::evaluate_in_blocks()
 {
-  efgmd::MliapExtras extras;
-  const bool hidden = row_elements.size() < row_of.size();
-  if (model->third_party) {
+  efgmd::Failure failure;
+  for (int ii = 0; ii < list->inum && !failure;) {
+    failure.message = pack(ii, PAIRS_PER_BLOCK);
+    if (failure || pairs.ncentres() == 0) continue;
+    efgmd::EnergyResult result;
+    failure = model->energies(pairs, efgmd::MliapExtras(), result);
+    if (!failure) failure.message = add(result);
+  }
+  return failure;
+}
+
+/* ----------------------------------------------------------------------
+   Objects of other packages see all pairs of the rank and may exchange ghosts.
+------------------------------------------------------------------------- */
+
+efgmd::Failure PairMLIAPPython::evaluate_third_party(int eflag, int vflag)
+{
+  efgmd::Failure failure;
+  int ii = 0;
+  failure.message = pack(ii, SIZE_MAX);
+  number_rows();
+  exchange->begin(row_of, pairs.npairs() > 0);
+  if (!failure && pairs.ncentres() > 0) {
+    efgmd::MliapExtras extras;
+    const bool hidden = row_elements.size() < row_of.size();
     extras.ntotal = static_cast<int>(row_elements.size());
     for (int i = 0; i < atom->nlocal; i++) extras.nlocal += row_of[i] >= 0;
     extras.elements = row_elements.data();
@@ -168,12 +192,13 @@ efgmd::Failure PairMLIAPPython::evaluate(int eflag, int vflag, double &total)
     extras.eflag = eflag;
     extras.vflag = vflag;
     extras.exchange = exchange.get();
-  }
-  efgmd::Failure failure = model->energies(pairs, extras, energies, pair_forces, total);
-  if (!failure) failure.message = check_finite(total);
-  if (!failure && model->third_party && hidden)
-    for (std::size_t i = 0; i < row_of.size(); i++)
+    efgmd::EnergyResult result;
+    failure = model->energies(pairs, extras, result);
+    if (!failure) failure.message = add(result);
+    for (std::size_t i = 0; i < row_of.size() && !failure && hidden; i++)
       for (int d = 0; d < 3 && row_of[i] >= 0; d++) atom->f[i][d] += row_forces[3 * row_of[i] + d];
+  }
+  exchange->finish(failure);
   return failure;
 }
 
@@ -193,51 +218,38 @@ void PairMLIAPPython::number_rows()
   row_neighbours.clear();
   if (row_elements.size() == row_of.size()) return;
   for (int i : pairs.centre) row_centres.push_back(row_of[i]);
-  for (int j : pairs.neighbour) row_neighbours.push_back(row_of[j]);
+  for (std::size_t p = 0; p < pairs.npairs(); p++) row_neighbours.push_back(row_of[pairs.neighbour[p]]);
 }
 
 /* ----------------------------------------------------------------------
-   Fills the pairs within the cutoff; returns a message if a position is not
-   a number (comparisons alone would drop such an atom from every list).
+   Fills the pairs within the cutoff, from entry ii of LAMMPS' list on until
+   there are enough of them, and moves ii; returns a message if a position is
+   not a number (comparisons alone would drop such an atom from every list).
 ------------------------------------------------------------------------- */
 
-std::string PairMLIAPPython::pack()
+std::string PairMLIAPPython::pack(int &ii, std::size_t enough)
 {
-  double **x = atom->x;
+  const double *const *x = atom->x;
   const int *type = atom->type;
   const double cutoffsq = model->cutoff * model->cutoff;
 
   pairs.clear();
-  for (int ii = 0; ii < list->inum; ii++) {
+  for (; ii < list->inum && pairs.npairs() < enough; ii++) {
     const int i = list->ilist[ii];
     if (element[type[i]] < 0) continue;
-    if (!std::isfinite(x[i][0] + x[i][1] + x[i][2]))
-      return efgmd::not_finite(lmp, "position", {i}, "the run is unstable");
-    pairs.begin_centre(i, element[type[i]]);
+    const double xi = x[i][0], yi = x[i][1], zi = x[i][2];
+    if (!std::isfinite(xi + yi + zi)) return efgmd::not_finite(lmp, "position", {i}, "the run is unstable");
     const int *jlist = list->firstneigh[i];
-    for (int jj = 0; jj < list->numneigh[i]; jj++) {
+    const int jnum = list->numneigh[i];
+    pairs.begin_centre(i, element[type[i]], jnum);
+    for (int jj = 0; jj < jnum; jj++) {
       const int j = jlist[jj] & NEIGHMASK;
-      const double dx = x[j][0] - x[i][0], dy = x[j][1] - x[i][1], dz = x[j][2] - x[i][2];
+      const double dx = x[j][0] - xi, dy = x[j][1] - yi, dz = x[j][2] - zi;
       const int kind = element[type[j]];
-      if (dx * dx + dy * dy + dz * dz < cutoffsq && kind >= 0) pairs.add(j, kind, dx, dy, dz);
+      pairs.add((dx * dx + dy * dy + dz * dz < cutoffsq) & (kind >= 0), j, kind, dx, dy, dz);
     }
     pairs.end_centre();
   }
-  return "";
-}
-
-/* ---------------------------------------------------------------------- */
-
-std::string PairMLIAPPython::check_finite(double total) const
-{
-  std::vector<int> bad;
-  for (std::size_t k = 0; k < pairs.ncentres(); k++) {
-    double sum = energies[k];
-    for (auto p = 3 * pairs.first[k]; p < 3 * pairs.first[k + 1]; p++) sum += pair_forces[p];
-    if (!std::isfinite(sum)) bad.push_back(pairs.centre[k]);
-  }
-  if (!bad.empty()) return tell_not_finite(bad);
-  if (!std::isfinite(total)) return "the total energy is not a finite number";
   return "";
 }
 
@@ -248,47 +260,81 @@ std::string PairMLIAPPython::tell_not_finite(const std::vector<int> &atoms) cons
   return efgmd::not_finite(lmp, "energy or force", atoms, "atoms too close, or far from what the model was trained on");
 }
 
-/* ---------------------------------------------------------------------- */
+/* ----------------------------------------------------------------------
+   Adds the energies, forces and virials of the pairs; returns a message if
+   one of them is not a number.
+------------------------------------------------------------------------- */
 
-void PairMLIAPPython::scatter(double total)
+std::string PairMLIAPPython::add(const efgmd::EnergyResult &result)
 {
-  double **f = atom->f;
-  if (eflag_global) eng_vdwl += energy_unit * total;
+  std::vector<int> bad;
   for (std::size_t k = 0; k < pairs.ncentres(); k++) {
-    const int i = pairs.centre[k];
-    if (eflag_atom) eatom[i] += energy_unit * energies[k];
+    if (!std::isfinite(result.energies[k])) bad.push_back(pairs.centre[k]);
+    if (eflag_atom) eatom[pairs.centre[k]] += energy_unit * result.energies[k];
+  }
+  if (result.pair_forces && result.single)
+    add_forces(static_cast<const float *>(result.pair_forces), bad);
+  else if (result.pair_forces)
+    add_forces(static_cast<const double *>(result.pair_forces), bad);
+  if (!bad.empty()) return tell_not_finite(bad);
+  if (!std::isfinite(result.total)) return "the total energy is not a finite number";
+  if (eflag_global) eng_vdwl += energy_unit * result.total;
+  return "";
+}
+
+/* ----------------------------------------------------------------------
+   Virial of one pair: -r_ij (x) dE_i/dr_ij.
+------------------------------------------------------------------------- */
+
+template <typename T> void PairMLIAPPython::add_forces(const T *pair_forces, std::vector<int> &bad)
+{
+  double *const *f = atom->f;
+  const bool global = vflag_global, per_atom = vflag_atom || cvflag_atom;
+  for (std::size_t k = 0; k < pairs.ncentres(); k++) {
+    double sum[3] = {}, v[6] = {};
     for (auto p = pairs.first[k]; p < pairs.first[k + 1]; p++) {
       const int j = pairs.neighbour[p];
-      const double g[3] = {energy_unit * pair_forces[3 * p], energy_unit * pair_forces[3 * p + 1],
-                           energy_unit * pair_forces[3 * p + 2]};
-      for (int d = 0; d < 3; d++) {
-        f[i][d] += g[d];
-        f[j][d] -= g[d];
+      const double *r = &pairs.vectors[3 * p];
+      const double gx = energy_unit * pair_forces[3 * p], gy = energy_unit * pair_forces[3 * p + 1],
+                   gz = energy_unit * pair_forces[3 * p + 2];
+      sum[0] += gx;
+      sum[1] += gy;
+      sum[2] += gz;
+      f[j][0] -= gx;
+      f[j][1] -= gy;
+      f[j][2] -= gz;
+      if (global) {
+        v[0] += r[0] * gx;
+        v[1] += r[1] * gy;
+        v[2] += r[2] * gz;
+        v[3] += r[0] * gy;
+        v[4] += r[0] * gz;
+        v[5] += r[1] * gz;
       }
-      if (vflag_either || cvflag_atom) tally_virial(i, j, &pairs.vectors[3 * p], g);
+      if (per_atom) tally_atoms(pairs.centre[k], j, r, gx, gy, gz);
     }
+    const int i = pairs.centre[k];
+    for (int d = 0; d < 3; d++) f[i][d] += sum[d];
+    for (int c = 0; c < 6; c++) virial[c] -= v[c];
+    if (!std::isfinite(sum[0] + sum[1] + sum[2]) && (bad.empty() || bad.back() != i)) bad.push_back(i);
   }
 }
 
 /* ----------------------------------------------------------------------
-   Virial of one pair: -r_ij (x) dE_i/dr_ij. Per atom it is shared equally
-   (stress/atom); the centroid form gives all of it to the neighbour, as the
-   heat flux of a many-body potential needs (Fan et al., PRB 92, 094301 (2015)).
+   Per atom the virial of a pair is shared equally (stress/atom); the centroid
+   form gives all of it to the neighbour, as the heat flux of a many-body
+   potential needs (Fan et al., PRB 92, 094301 (2015)).
 ------------------------------------------------------------------------- */
 
-void PairMLIAPPython::tally_virial(int i, int j, const double *r, const double *g)
+void PairMLIAPPython::tally_atoms(int i, int j, const double *r, double gx, double gy, double gz)
 {
-  const double v[9] = {-r[0] * g[0], -r[1] * g[1], -r[2] * g[2], -r[0] * g[1], -r[0] * g[2],
-                       -r[1] * g[2], -r[1] * g[0], -r[2] * g[0], -r[2] * g[1]};
-  for (int c = 0; c < 6; c++) {
-    if (vflag_global) virial[c] += v[c];
-    if (vflag_atom) {
-      vatom[i][c] += 0.5 * v[c];
-      vatom[j][c] += 0.5 * v[c];
-    }
+  const double v[9] = {-r[0] * gx, -r[1] * gy, -r[2] * gz, -r[0] * gy, -r[0] * gz,
+                       -r[1] * gz, -r[1] * gx, -r[2] * gx, -r[2] * gy};
+  for (int c = 0; c < 6 && vflag_atom; c++) {
+    vatom[i][c] += 0.5 * v[c];
+    vatom[j][c] += 0.5 * v[c];
   }
-  if (cvflag_atom)
-    for (int c = 0; c < 9; c++) cvatom[j][c] += v[c];
+  for (int c = 0; c < 9 && cvflag_atom; c++) cvatom[j][c] += v[c];
 }
 
 /* ---------------------------------------------------------------------- */
@@ -318,6 +364,5 @@ void PairMLIAPPython::unpack_reverse_comm(int n, int *atoms, double *buf)
 double PairMLIAPPython::memory_usage()
 {
   const auto rows = row_of.capacity() + row_elements.capacity() + row_centres.capacity() + row_neighbours.capacity();
-  return Pair::memory_usage() + pairs.bytes() + sizeof(int) * rows +
-         sizeof(double) * (energies.capacity() + pair_forces.capacity() + row_forces.capacity());
+  return Pair::memory_usage() + pairs.bytes() + sizeof(int) * rows + sizeof(double) * row_forces.capacity();
 }

@@ -39,8 +39,7 @@ class PairMLIAPPython : public Pair {
   std::vector<int> element;    // of each atom type, -1 for NULL
   double energy_unit = 1.0;    // of the simulation, per eV
 
-  efgmd::CentredPairs pairs;    // within the cutoff, of this step
-  std::vector<double> energies, pair_forces;
+  efgmd::CentredPairs pairs;    // within the cutoff, of this step: a block of centres, or all of the rank
 
   // What third-party objects see: the atoms of known elements only, numbered anew where some are hidden.
   std::unique_ptr<efgmd::GhostExchange> exchange;
@@ -50,20 +49,22 @@ class PairMLIAPPython : public Pair {
   std::vector<double> row_forces;                  // on each row
 
   void allocate();
-  std::string pack();
+  std::string pack(int &ii, std::size_t enough);
   // Models on a device (pair_mliap_device.cpp).
   efgmd::DeviceResult on_device;
-  bool listed = false;    // whether the model has a list of pairs
+  std::vector<int> list_neighbours;    // of the pairs that the model has
+  bool listed = false;                 // whether it has them
   efgmd::Failure pack_list();
   efgmd::Failure evaluate_on_device();
   void add_from_device();
 
-  efgmd::Failure evaluate(int eflag, int vflag, double &total);
+  efgmd::Failure evaluate_in_blocks();
+  efgmd::Failure evaluate_third_party(int eflag, int vflag);
   void number_rows();
   std::string tell_not_finite(const std::vector<int> &) const;
-  std::string check_finite(double total) const;
-  void scatter(double total);
-  void tally_virial(int, int, const double *, const double *);
+  std::string add(const efgmd::EnergyResult &);
+  template <typename T> void add_forces(const T *pair_forces, std::vector<int> &bad);
+  void tally_atoms(int, int, const double *, double, double, double);
 };
 
 }    // namespace LAMMPS_NS

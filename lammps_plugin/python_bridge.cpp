@@ -10,6 +10,7 @@ namespace py = pybind11;
 using efgmd::AtomRows;
 using efgmd::CentredPairs;
 using efgmd::DeviceResult;
+using efgmd::EnergyResult;
 using efgmd::Failure;
 using efgmd::MliapExtras;
 using efgmd::ModelRequest;
@@ -60,14 +61,22 @@ template <typename Action> Failure guarded(Action action)
   return {};
 }
 
-void copy(const py::handle &source, std::vector<double> &target, std::size_t size, const char *what)
+// An array of numbers of the model's, of type T if it is not one already.
+template <typename T> py::array numbers(const py::handle &source, std::size_t size, const char *what)
 {
-  auto array = py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(source);
+  auto array = py::array_t<T, py::array::c_style | py::array::forcecast>::ensure(source);
   if (!array) throw py::error_already_set();
   if (static_cast<std::size_t>(array.size()) != size)
     throw std::runtime_error(std::string("the model returned ") + std::to_string(array.size()) + " numbers for " +
                              what + " where " + std::to_string(size) + " were expected");
-  target.assign(array.data(), array.data() + size);
+  return array;
+}
+
+void copy(const py::handle &source, std::vector<double> &target, std::size_t size, const char *what)
+{
+  const py::array array = numbers<double>(source, size, what);
+  const double *data = static_cast<const double *>(array.data());
+  target.assign(data, data + size);
 }
 
 // The exchange as Python sees it: exchange(from, to, bytes per atom, forward), for contiguous arrays of one type.
@@ -98,11 +107,10 @@ class BridgedModel : public PythonModel {
   ~BridgedModel() override
   {
     py::gil_scoped_acquire gil;
-    object = py::object();
+    object = kept_energies = kept_forces = py::object();
   }
 
-  Failure energies(const CentredPairs &pairs, const MliapExtras &extras, std::vector<double> &energies,
-                   std::vector<double> &pair_forces, double &total) override
+  Failure energies(const CentredPairs &pairs, const MliapExtras &extras, EnergyResult &told) override
   {
     return guarded([&] {
       py::tuple arrays = views(pairs);
@@ -114,23 +122,31 @@ class BridgedModel : public PythonModel {
             exchange_function(extras.exchange));
       else
         result = object.attr("evaluate")(*arrays);
-      copy(result[0], energies, pairs.ncentres(), "the energies");
-      copy(result[1], pair_forces, 3 * pairs.npairs(), "the pair forces");
-      total = 0.0;
+      const py::array energies = numbers<double>(result[0], pairs.ncentres(), "the energies");
+      told.energies = static_cast<const double *>(energies.data());
+      kept_energies = energies;
+      if (!result[1].is_none()) {
+        told.single = py::isinstance<py::array_t<float>>(result[1]);
+        const py::array forces = told.single ? numbers<float>(result[1], 3 * pairs.npairs(), "the pair forces")
+                                             : numbers<double>(result[1], 3 * pairs.npairs(), "the pair forces");
+        told.pair_forces = forces.data();
+        kept_forces = forces;
+      }
       if (result.size() > 2)
-        total = result[2].cast<double>();
+        told.total = result[2].cast<double>();
       else
-        for (double energy : energies) total += energy;
+        for (std::size_t k = 0; k < pairs.ncentres(); k++) told.total += told.energies[k];
     });
   }
 
-  Failure take_list(const CentredPairs &pairs, const std::vector<int> &elements) override
+  Failure take_list(const CentredPairs &centres, const std::vector<int> &neighbours,
+                    const std::vector<int> &elements) override
   {
     return guarded([&] {
       object.attr("take_list")(view(elements.data(), {static_cast<py::ssize_t>(elements.size())}),
-                               view(pairs.centre.data(), {ncentres(pairs)}),
-                               view(pairs.first.data(), {ncentres(pairs) + 1}),
-                               view(pairs.neighbour.data(), {npairs(pairs)}));
+                               view(centres.centre.data(), {ncentres(centres)}),
+                               view(centres.first.data(), {ncentres(centres) + 1}),
+                               view(neighbours.data(), {static_cast<py::ssize_t>(neighbours.size())}));
     });
   }
 
@@ -154,6 +170,7 @@ class BridgedModel : public PythonModel {
 
  private:
   py::object object;
+  py::object kept_energies, kept_forces;    // whose memory was handed out
 
   static py::ssize_t ncentres(const CentredPairs &pairs) { return static_cast<py::ssize_t>(pairs.ncentres()); }
   static py::ssize_t npairs(const CentredPairs &pairs) { return static_cast<py::ssize_t>(pairs.npairs()); }

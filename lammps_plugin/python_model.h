@@ -59,6 +59,14 @@ struct MliapExtras {
   AtomRows *exchange = nullptr;
 };
 
+// Results of an energy model, in memory that stays until the next call.
+struct EnergyResult {
+  const double *energies = nullptr;     // of centres, eV
+  const void *pair_forces = nullptr;    // dE/d(vector), three per pair, eV/angstrom; none if there are no forces
+  bool single = false;                  // whether those are float, not double
+  double total = 0.0;                   // sum of the energies; third-party objects may set it on their own
+};
+
 // Results of an energy model that lives on a device: per centre, and per owned and ghost atom.
 struct DeviceResult {
   std::vector<double> energies;    // of centres, eV
@@ -79,14 +87,12 @@ class PythonModel {
   bool on_device = false;      // an energy model that keeps the pair list and is given positions
   bool third_party = false;    // an ML-IAP object: it sees MliapExtras, and may exchange rows of ghost atoms
 
-  // Energy in eV, one per centre, and dE/d(vector) in eV/angstrom, three per pair; total is their sum (third-party
-  // objects may set it on their own).
-  virtual Failure energies(const CentredPairs &pairs, const MliapExtras &extras, std::vector<double> &energies,
-                           std::vector<double> &pair_forces, double &total) = 0;
+  virtual Failure energies(const CentredPairs &pairs, const MliapExtras &extras, EnergyResult &result) = 0;
 
-  // For models on a device: a new list of pairs, with those of the skin (no vectors), and the elements of all atoms;
-  // then, as often as wanted, energies and forces at positions of all atoms, three each, angstrom.
-  virtual Failure take_list(const CentredPairs &pairs, const std::vector<int> &elements) = 0;
+  // For models on a device: the centres and neighbours of a new list, with those of the skin, and the elements of all
+  // atoms; then, as often as wanted, energies and forces at positions of all atoms, three each, angstrom.
+  virtual Failure take_list(const CentredPairs &centres, const std::vector<int> &neighbours,
+                            const std::vector<int> &elements) = 0;
   virtual Failure evaluate(const double *positions, int natoms, bool shared, bool centroid, DeviceResult &result) = 0;
 
   // Electric field gradient, xx yy zz xy xz yz for each centre, atomic units; a seventh number if the options ask for

@@ -81,7 +81,7 @@ def workers_of(output):
     return found
 
 
-def wait_for(condition, timeout=60):
+def wait_for(condition, timeout=240):
     end = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < end, "nothing happened in time"

@@ -30,7 +30,9 @@ def site_series(
 ) -> dict[str, list[tuple[float, Row]]]:
     """(temperature, site) pairs by the site's name.
 
-    Wyckoff letters depend on the choice of origin, so sites of one multiplicity make one series where that is unique.
+    Wyckoff letters depend on the choice of origin, and letters and multiplicities on the space group. So sites with the
+    same number of nuclei of the simulated cell make one series where that is unique, named after all of them
+    (``127I 8h/4g``).
 
     Parameters
     ----------
@@ -42,22 +44,26 @@ def site_series(
         Gives the sites of one temperature.
     """
     series: dict[str, list[tuple[float, Row]]] = {}
-    names: dict[str, str] = {}
+    names: dict[str, list[str]] = {}
     for entry in results["temperatures"]:
         found = rows(entry, nucleus)
-        multiplicities = [_multiplicity(row) for row in found]
-        for row, multiplicity in zip(found, multiplicities, strict=True):
-            key = multiplicity if multiplicities.count(multiplicity) == 1 else str(row["site"])
-            name = names.setdefault(key, site_name(row, entry if row in entry["sites"] else {"sites": found}))
-            series.setdefault(name, []).append((entry["temperature_K"], row))
-    return series
+        keys = [f"{row['count']} nuclei" if is_crystallographic(row) else str(row["site"]) for row in found]
+        for row, key in zip(found, keys, strict=True):
+            if keys.count(key) > 1:
+                key = str(row["site"])
+            name = site_name(row, entry if row in entry["sites"] else {"sites": found})
+            known = names.setdefault(key, [])
+            if name not in known:
+                known.append(name)
+            series.setdefault(key, []).append((entry["temperature_K"], row))
+    return {_joined(nucleus, names[key]): found for key, found in series.items()}
+
+
+def _joined(nucleus: str, names: list[str]) -> str:
+    """One name for several: ``127I 8h`` and ``127I 4g`` become ``127I 8h/4g``."""
+    return "/".join([names[0], *(name.removeprefix(nucleus).lstrip() for name in names[1:])])
 
 
 def is_crystallographic(row: Row) -> bool:
     """Whether a site is named by multiplicity and Wyckoff letter, not by its bonds."""
     return re.match(r"\d+[a-zA-Z]", str(row["site"])) is not None
-
-
-def _multiplicity(row: Row) -> str:
-    digits = re.fullmatch(r"(\d+)[a-zA-Z]", str(row["site"]))
-    return digits[1] if digits else str(row["site"])

@@ -13,28 +13,32 @@ MANY_SITES = 8
 ROUGH = "~"
 
 
-def with_error(value: float | None, error: float | None) -> str:
-    """Write ``-551.2 ± 1.3``: the error with two digits, the value to the same decimals; a dash for no value."""
+def with_error(value: float | None, error: float | None, *others: float) -> str:
+    """Write ``-551.2 ± 1.3``: the error with two digits, the value to the same decimals; a dash for no value.
+
+    Further errors follow with the decimals of the first.
+    """
     if value is None:
         return "-"
     if error is None or not math.isfinite(error) or error <= 0:
         return f"{value:.4g}"
     decimals = max(0, 1 - math.floor(math.log10(error)))
-    return f"{value:.{decimals}f} ± {error:.{decimals}f}"
+    return " ± ".join(f"{number:.{decimals}f}" for number in (value, error, *others))
 
 
-def frequency_text(value: float, error: float | None = None) -> str:
-    """Write a coupling given in MHz, in MHz or kHz."""
+def frequency_text(value: float, error: float | None = None, *others: float) -> str:
+    """Write a coupling given in MHz, in MHz or kHz, with its errors."""
     factor, unit = (1.0, "MHz") if max(abs(value), error or 0.0) >= 1.0 else (1000.0, "kHz")
-    return f"{with_error(factor * value, None if error is None else factor * error)} {unit}"
+    first = None if error is None else factor * error
+    return f"{with_error(factor * value, first, *(factor * other for other in others))} {unit}"
 
 
-def coupling_text(site: dict[str, Any]) -> str:
-    """Cq with its sampling error; a bound where it is compatible with zero; marked where the error is a rough one."""
+def coupling_text(site: dict[str, Any], *others: float) -> str:
+    """Cq with its sampling error and others; a bound where it is compatible with zero; marked where errors are poor."""
     mark = f" {ROUGH}" if site["error_is_rough"] else ""
     if site["compatible_with_zero"] and site["cq_interval95_MHz"]:
         return f"|Cq| < {frequency_text(site['cq_interval95_MHz'][1])}{mark}"
-    return frequency_text(site["cq_MHz"], site["cq_error_sampling_MHz"]) + mark
+    return frequency_text(site["cq_MHz"], site["cq_error_sampling_MHz"], *others) + mark
 
 
 def eta_text(site: dict[str, Any]) -> str:
@@ -84,18 +88,22 @@ def table_rows(entry: dict[str, Any]) -> list[list[str]]:
             continue
         for site in sites:
             instant = instant_text(site)
-            rows.append([site_name(site, entry), str(site["count"]), coupling_text(site), eta_text(site), instant])
+            model = [] if site["cq_error_model_MHz"] is None else [site["cq_error_model_MHz"]]
+            text = coupling_text(site, *model)
+            rows.append([site_name(site, entry), str(site["count"]), text, eta_text(site), instant])
     return rows
 
 
 def legend(results: dict[str, Any]) -> list[str]:
     """What the table's numbers mean, and the state of each temperature's crystal, one line each."""
-    lines = ["± sampling error (68 %); bounds are 95 %"]
     sites = [site for entry in results["temperatures"] for site in entry["sites"]]
-    if any(site.get("cq_error_model_MHz") is not None for site in sites):
-        lines[0] += "; model: error of the EFG model, from its committee; the force field's error is not included"
+    if any(site["cq_error_model_MHz"] is not None for site in sites):
+        lines = [
+            "± sampling error, and of Cq ± error of the EFG model, from its committee (68 % each); bounds are 95 %, "
+            "of sampling; the force field's error is not included"
+        ]
     else:
-        lines[0] += "; the models' own error is not included"
+        lines = ["± sampling error (68 %); bounds are 95 %; the models' own error is not included"]
     if any(site["error_is_rough"] for site in sites):
         lines.append(f"{ROUGH} fewer than 10 independent samples: the error itself is rough, run longer or larger")
     lines += [temperature_line(entry) for entry in results["temperatures"]]

@@ -1,8 +1,8 @@
 """The Python half of ``pair_style mliap unified`` for efgmd's own energy models."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-import numpy as np
+from numpy.typing import NDArray
 
 from efgmd.coupling.native import Floats, Integers, NativeModel
 
@@ -14,16 +14,12 @@ class NativeEnergy(NativeModel):
 
     def evaluate(
         self, species: Integers, first: Integers, neighbour_species: Integers, vectors: Floats
-    ) -> tuple[Floats, Floats]:
-        """Energies ``(N,)`` in eV and dE_total/d(vectors) ``(P, 3)`` in eV/angstrom.
+    ) -> tuple[Floats, NDArray[Any]]:
+        """Energies ``(N,)`` in eV and dE_total/d(vectors) ``(P, 3)`` in eV/angstrom, in the model's dtype.
 
-        The arguments are those of :meth:`NativeModel.portions`.
+        The arguments are those of :meth:`NativeModel.neighbourhoods`. The plugin gives a block of centres at a time.
         """
-        model = self.model()
-        energies = np.empty(len(species))
-        pair_forces = np.empty((len(vectors), 3))
-        for centres, pairs, neighbourhoods in self.portions(species, first, neighbour_species, vectors):
-            energy, gradient = model.energies_and_pair_forces(neighbourhoods)
-            energies[centres] = energy.detach().numpy()
-            pair_forces[pairs] = gradient.detach().numpy()
-        return energies, pair_forces
+        energies, gradient = self.model().energies_and_pair_forces(
+            self.neighbourhoods(species, first, neighbour_species, vectors)
+        )
+        return energies.detach().numpy(), gradient.detach().numpy()

@@ -1,6 +1,7 @@
 """The data object that a third-party ML-IAP "unified" object works on: what it sees of a step and how it answers."""
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -70,8 +71,8 @@ class MliapData:
         self.npairs = len(neighbours)
         self.iatoms, self.ielems = centres, species
         self.numneighs = np.diff(first)
+        self._first = first
         self.elems = elements
-        self.pair_i = np.repeat(centres, self.numneighs)
         self.jatoms = self.pair_j = neighbours
         self.jelems = neighbour_species
         self.rij = vectors
@@ -91,15 +92,23 @@ class MliapData:
     def eatoms(self, values: Any) -> None:
         self._eatoms[:] = self._of_size("eatoms", values, self.nlocal)
 
+    @cached_property
+    def pair_i(self) -> NDArray[np.int32]:
+        """Row of the centre of each pair, shape ``(P,)``."""
+        return np.repeat(self.iatoms, self.numneighs)
+
     @property
-    def pair_forces(self) -> Floats:
-        """The sum of what :meth:`update_pair_forces` was given, shape ``(P, 3)``, eV/angstrom."""
-        return np.zeros((self.npairs, 3)) if self._pair_forces is None else self._pair_forces
+    def pair_forces(self) -> Floats | None:
+        """The sum of what :meth:`update_pair_forces` was given, shape ``(P, 3)``, eV/angstrom; None before."""
+        return self._pair_forces
 
     def update_pair_energy(self, eij: Any) -> None:
         """Add half of each pair's energy ``(P,)`` to its centre, eV."""
-        weights = 0.5 * self._of_size("update_pair_energy", eij, self.npairs)
-        self._eatoms += np.bincount(self.pair_i, weights=weights, minlength=self.nlocal)
+        energies = self._of_size("update_pair_energy", eij, self.npairs)
+        if self.npairs:
+            # The pairs of a centre follow each other: those of a centre with none would sum to the next one's first.
+            paired = self.numneighs > 0
+            self._eatoms[self.iatoms[paired]] += 0.5 * np.add.reduceat(energies, self._first[:-1][paired])
         self.energy = float(self._eatoms.sum())
 
     def update_pair_forces(self, fij: Any) -> None:

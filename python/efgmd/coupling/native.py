@@ -82,10 +82,8 @@ class NativeModel:
             self._model = load_model(self.path, kind=self.kind, dtype=self.dtype, device=self.device)
         return self._model
 
-    def portions(
-        self, species: Integers, first: Integers, neighbour_species: Integers, vectors: Floats
-    ) -> Iterator[tuple[slice, slice, Any]]:
-        """Cut the neighbourhoods of a rank into portions.
+    def neighbourhoods(self, species: Integers, first: Integers, neighbour_species: Integers, vectors: Floats) -> Any:
+        """The `efgmd.models.Neighbourhoods` of arrays of numpy, in the model's dtype and on its device.
 
         Parameters
         ----------
@@ -97,17 +95,31 @@ class NativeModel:
             Shape ``(P,)``: element of each neighbour.
         vectors
             Shape ``(P, 3)``: from centre to neighbour, angstrom.
-
-        Yields
-        ------
-        centres, pairs, neighbourhoods
-            The rows of centres and of pairs, and their `efgmd.models.Neighbourhoods`.
         """
         import torch
 
         from efgmd.models import Neighbourhoods
 
         dtype = self.model().dtype
+        return Neighbourhoods(
+            torch.from_numpy(species).to(self.device),
+            torch.from_numpy(first).to(self.device),
+            torch.from_numpy(neighbour_species).to(self.device),
+            torch.from_numpy(vectors).to(self.device, dtype),
+        )
+
+    def portions(
+        self, species: Integers, first: Integers, neighbour_species: Integers, vectors: Floats
+    ) -> Iterator[tuple[slice, slice, Any]]:
+        """Cut the neighbourhoods of a rank into portions.
+
+        The arguments are those of :meth:`neighbourhoods`.
+
+        Yields
+        ------
+        centres, pairs, neighbourhoods
+            The rows of centres and of pairs, and their `efgmd.models.Neighbourhoods`.
+        """
         begin = 0
         while begin < len(species):
             end = int(np.searchsorted(first, first[begin] + PAIRS_PER_PORTION, side="right")) - 1
@@ -116,11 +128,8 @@ class NativeModel:
             yield (
                 slice(begin, end),
                 pairs,
-                Neighbourhoods(
-                    torch.from_numpy(species[begin:end]).to(self.device),
-                    torch.from_numpy(first[begin : end + 1] - first[begin]).to(self.device),
-                    torch.from_numpy(neighbour_species[pairs]).to(self.device),
-                    torch.from_numpy(vectors[pairs]).to(self.device, dtype),
+                self.neighbourhoods(
+                    species[begin:end], first[begin : end + 1] - first[begin], neighbour_species[pairs], vectors[pairs]
                 ),
             )
             begin = end

@@ -56,8 +56,8 @@ class ThirdPartyModel:
                 "rcutfac and compute_forces(data)"
             ) from None
 
-    def evaluate_mliap(self, *arguments: Any) -> tuple[Floats, Floats, float]:
-        """Energies ``(N,)``, pair forces ``(P, 3)`` and total energy, in eV and angstrom.
+    def evaluate_mliap(self, *arguments: Any) -> tuple[Floats, Floats | None, float]:
+        """Energies ``(N,)``, pair forces ``(P, 3)`` if there are any, and total energy, in eV and angstrom.
 
         The arguments are those of `efgmd.coupling.mliap_data.MliapData`.
         """

@@ -156,8 +156,8 @@ def _run(
     failures: dict[int, str] = {}
     running = _Running()
     with Counter("frames", len(work), console) as progress, ThreadPoolExecutor(processes) as pool:
-        futures = {pool.submit(running.run, python, jobs[number], results[number]): number for number in work}
         try:
+            futures = {pool.submit(running.run, python, jobs[number], results[number]): number for number in work}
             for future in as_completed(futures):
                 number, reason = futures[future], future.result()
                 if reason:

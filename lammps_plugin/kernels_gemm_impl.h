@@ -1,0 +1,52 @@
+// Small matrix products, compiled once per instruction set like kernels_impl.h. Written with vector types, because the
+// compiler left alone shuffles between rows.
+
+// c[m][n] (+)= sum_k a[m][k] b[k][n] for M rows and N columns of V numbers each, held in registers of BYTES bytes.
+template <typename T, int M, int N, int BYTES>
+static inline void gemm_tile(int depth, const T *a, int lda, const T *b, int ldb, T *c, int ldc, bool add)
+{
+  typedef T Vector __attribute__((vector_size(BYTES)));
+  constexpr int V = BYTES / sizeof(T);
+  Vector sum[M][N];
+  for (int m = 0; m < M; m++)
+    for (int n = 0; n < N; n++) {
+      sum[m][n] = Vector{};
+      if (add) __builtin_memcpy(&sum[m][n], c + m * ldc + n * V, BYTES);
+    }
+  for (int k = 0; k < depth; k++) {
+    Vector right[N];
+    for (int n = 0; n < N; n++) __builtin_memcpy(&right[n], b + k * ldb + n * V, BYTES);
+    for (int m = 0; m < M; m++)
+      for (int n = 0; n < N; n++) sum[m][n] += a[m * lda + k] * right[n];
+  }
+  for (int m = 0; m < M; m++)
+    for (int n = 0; n < N; n++) __builtin_memcpy(c + m * ldc + n * V, &sum[m][n], BYTES);
+}
+
+template <typename T, int N, int BYTES>
+static inline void gemm_columns(int rows, int depth, const T *a, int lda, const T *b, int ldb, T *c, int ldc, bool add)
+{
+  int m = 0;
+  for (; m + 6 <= rows; m += 6) gemm_tile<T, 6, N, BYTES>(depth, a + m * lda, lda, b, ldb, c + m * ldc, ldc, add);
+  for (; m < rows; m++) gemm_tile<T, 1, N, BYTES>(depth, a + m * lda, lda, b, ldb, c + m * ldc, ldc, add);
+}
+
+template <typename T>
+static void gemm(int rows, int columns, int depth, const T *a, int lda, const T *b, T *c, int ldc, bool add)
+{
+  constexpr int full = VECTOR_BYTES / sizeof(T), half = full / 2;
+  const int ldb = columns;
+  int n = 0;
+  for (; n + 2 * full <= columns; n += 2 * full)
+    gemm_columns<T, 2, VECTOR_BYTES>(rows, depth, a, lda, b + n, ldb, c + n, ldc, add);
+  for (; n + full <= columns; n += full)
+    gemm_columns<T, 1, VECTOR_BYTES>(rows, depth, a, lda, b + n, ldb, c + n, ldc, add);
+  for (; n + half <= columns; n += half)
+    gemm_columns<T, 1, VECTOR_BYTES / 2>(rows, depth, a, lda, b + n, ldb, c + n, ldc, add);
+  for (; n < columns; n++)
+    for (int m = 0; m < rows; m++) {
+      T sum = add ? c[m * ldc + n] : T(0);
+      for (int k = 0; k < depth; k++) sum += a[m * lda + k] * b[k * ldb + n];
+      c[m * ldc + n] = sum;
+    }
+}
