@@ -33,6 +33,13 @@ def frequency_text(value: float, error: float | None = None, *others: float) -> 
     return f"{with_error(factor * value, first, *(factor * other for other in others))} {unit}"
 
 
+def error_text(error: float) -> str:
+    """Write an error given in MHz, in MHz or kHz with two digits."""
+    factor, unit = (1.0, "MHz") if error >= 1.0 else (1000.0, "kHz")
+    decimals = max(0, 1 - math.floor(math.log10(factor * error))) if error > 0 else 0
+    return f"{factor * error:.{decimals}f} {unit}"
+
+
 def coupling_text(site: dict[str, Any], *others: float) -> str:
     """Cq with its sampling error and others; a bound where it is compatible with zero; marked where errors are poor."""
     mark = f" {ROUGH}" if site["error_is_rough"] else ""

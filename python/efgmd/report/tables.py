@@ -6,6 +6,7 @@ from typing import Any
 from efgmd.analysis.table import (
     MANY_SITES,
     coupling_text,
+    error_text,
     eta_text,
     frequency_text,
     instant_text,
@@ -78,7 +79,7 @@ def _site_cells(site: dict[str, Any], entry: dict[str, Any], with_model: bool) -
         str(site["count"]),
         coupling_text(site),
         "" if interval is None or zero else frequency_range(*interval),
-        *(["" if model is None else frequency_text(model)] if with_model else []),
+        *(["" if model is None else error_text(model)] if with_model else []),
         eta_text(site),
         "" if eta_interval is None or zero else range_text(*eta_interval),
         "" if zero else frequency_list(site["nqr_MHz"]),
