@@ -15,6 +15,7 @@ from toy_campaign import efgmd, wait_for
 
 from efgmd.cli import main
 from efgmd.distillation.spec import OUTCOME_FILE
+from efgmd.distillation.structures import read_all
 
 TOY = """
 structures: [{file: argon.extxyz, supercell: [2, 2, 2]}]
@@ -88,7 +89,7 @@ def test_held_out_runs_are_never_trained_on(distilled):
 
 
 def chosen(folder, name):
-    return [atoms for path in folder.glob(f"round*/{name}.xyz") for atoms in read(path, ":")]
+    return [atoms for path in folder.glob(f"round*/{name}.xyz") for atoms in read_all(path)]
 
 
 def test_a_killed_distillation_resumes_to_the_same_frames(distilled, tmp_path):

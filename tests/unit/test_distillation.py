@@ -13,6 +13,7 @@ from rich.console import Console
 from efgmd.campaign.deck import write_start
 from efgmd.campaign.runner import Job, run_jobs
 from efgmd.distillation.config import Perturbation
+from efgmd.distillation.rounds import whole_runs
 from efgmd.distillation.spec import StudentSpec, finished, read_run
 from efgmd.distillation.structures import fault, perturbed
 from efgmd.distillation.teacher import label_frames
@@ -94,6 +95,15 @@ def test_perturbations_are_as_large_as_said():
     assert spread == pytest.approx(0.1 * np.sqrt(np.mean(np.linspace(0.1, 1, 1000) ** 2)), rel=0.1)
 
 
+def test_whole_runs_are_set_apart_and_never_more_than_asked_for():
+    runs = [*["a"] * 6, *["b"] * 2, *["c"] * 2]
+    assert whole_runs(runs, 0.2, 0) in ({"b"}, {"c"})
+    assert {*whole_runs(runs, 0.2, 0), *whole_runs(runs, 0.2, 1), *whole_runs(runs, 0.2, 2)} == {"b", "c"}
+    assert whole_runs(runs, 0.1, 0) == set()  # two frames are more than a tenth
+    assert whole_runs(["a", "b"], 0.01, 0) in ({"a"}, {"b"})
+    assert whole_runs(["a"], 0.5, 0) == set()
+
+
 def test_frames_that_are_chosen_in_any_case_come_first():
     spreads = np.array([1.0, 5.0, 0.1, 2.0])
     descriptors = np.array([[0.0], [1.0], [1.1], [4.0]])
@@ -128,6 +138,7 @@ def test_a_student_that_breaks_leaves_its_sane_frames(tmp_path):
         interval_steps=1,
         n_frames=200,
         closest=1.0,
+        largest_force=50.0,
     )
     write_start(tmp_path, atoms, spec)
     spec.write(tmp_path)

@@ -1,21 +1,24 @@
 """Label frames with the energy teacher, SevenNet-0 (pip install "efgmd[distill]"; weights come with the package).
 
 usage: python label.py IN.xyz OUT.xyz [--variants N --seed S]
-Resumable: a file OUT.done counts the frames that are done; those with a force above 15 eV/A are not written. With
+Resumable: each label is a file in the folder OUT.labels; frames with a force above 15 eV/A are not written. With
 --variants each frame is labelled N more times after random displacements (0.01-0.08 A), strains (up to 2.5 %) and, in
 two of five, a turn of one cation.
 """
 
 import argparse
-import time
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import iread, write
+from ase.io import iread
+from rich.console import Console
 from scipy.spatial.transform import Rotation
 from sevenn.calculator import SevenNetCalculator
+
+from efgmd.distillation.config import Perturbation
+from efgmd.distillation.structures import perturbed, write_all
+from efgmd.distillation.teacher import label_frames
 
 
 def turn_one_cation(atoms: Atoms, rng) -> None:
@@ -41,10 +44,7 @@ def variant(atoms: Atoms, rng) -> Atoms:
     out = atoms.copy()
     if rng.random() < 0.4:
         turn_one_cation(out, rng)
-    shear = rng.uniform(-0.025, 0.025, (3, 3))
-    out.set_cell(out.cell.array @ (np.eye(3) + (shear + shear.T) / 2), scale_atoms=True)
-    out.positions += rng.normal(0, rng.uniform(0.01, 0.08), out.positions.shape)
-    return out
+    return perturbed(out, Perturbation(), rng)
 
 
 def main():
@@ -61,21 +61,14 @@ def main():
         tag = str(frame.info.get("tag", Path(arguments.input).stem))
         work.append((plain, tag))
         work += [(variant(plain, rng), tag) for _ in range(arguments.variants)]
-    counter = Path(arguments.output + ".done")
-    done = int(counter.read_text()) if counter.exists() else 0
     teacher = SevenNetCalculator("7net-0", device="cpu")
-    start = time.time()
-    for number, (atoms, tag) in enumerate(work[done:], done):
-        atoms.calc = teacher
-        energy, forces, stress = atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()
+    for atoms, tag in work:
         atoms.info["tag"] = tag
-        if np.abs(forces).max() < 15:  # eV/A; closer contacts are left to the repulsion
-            atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces, stress=stress)
-            write(arguments.output, atoms, append=True, format="extxyz")
-        counter.write_text(str(number + 1))
-        if number % 20 == 0:
-            left = (time.time() - start) / (number - done + 1) * (len(work) - number - 1)
-            print(f"{number + 1}/{len(work)} frames, {left:.0f} s left", flush=True)
+    frames = [atoms for atoms, _ in work]
+    # Closer contacts are left to the repulsion.
+    write_all(
+        Path(arguments.output), label_frames(frames, teacher, Path(arguments.output + ".labels"), 15.0, Console())
+    )
 
 
 if __name__ == "__main__":

@@ -94,6 +94,8 @@ class Dynamics(Section):
         MD time step.
     closest
         A run is broken when two atoms are nearer than this share of the sum of their covalent radii.
+    largest_force
+        A run is broken when the student finds a larger force (eV/angstrom).
     """
 
     temperatures: Annotated[tuple[Positive, ...], Field(min_length=1)]
@@ -103,6 +105,7 @@ class Dynamics(Section):
     ensemble: Ensemble = Ensemble()
     timestep_fs: Positive = 0.5
     closest: NotNegative = 0.5
+    largest_force: Positive = 25.0
 
     @field_validator("temperatures")
     @classmethod

@@ -1,5 +1,6 @@
 """The stages of a round. Each leaves files in the round's folder, and is passed over when they are there."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,7 @@ from efgmd.distillation.structures import perturbed, read_all, write_all
 from efgmd.distillation.teacher import label_frames
 from efgmd.errors import DataError
 from efgmd.models.io import load_model
-from efgmd.progress import Counter
-from efgmd.training.dataset import split_runs
+from efgmd.progress import Counter as Progress
 from efgmd.training.selection import choose_frames
 from efgmd.training.session import TrainingFiles, train
 
@@ -51,7 +51,7 @@ class Round:
 
     @property
     def validation(self) -> Path:
-        """Labelled frames that choose the epoch; there may be none after the first round."""
+        """Labelled frames that choose the epoch; after the first round there may be none."""
         return self.folder / "validation.xyz"
 
     @property
@@ -77,6 +77,32 @@ class Round:
     def student(self, member: int) -> Path:
         """Model file of a student, from 0."""
         return self.folder / f"student{member + 1}.safetensors"
+
+
+def whole_runs(runs: Sequence[str], fraction: float, seed: int) -> set[str]:
+    """Runs, in random order, as long as their frames make up at most this share of all, or are a single one.
+
+    Unlike the split of a training set that is made once, it may be empty: the frames of a round are chosen for what
+    they teach, and all of a long run is too much to keep from training.
+
+    Parameters
+    ----------
+    runs
+        Run of each frame.
+    fraction
+        Share wanted.
+    seed
+        Of the order.
+    """
+    sizes = Counter(runs)
+    left = max(1, round(fraction * len(runs)))
+    taken = set[str]()
+    names = sorted(sizes)
+    for k in np.random.default_rng(seed).permutation(len(names)):
+        if sizes[names[k]] <= left and len(taken) < len(names) - 1:
+            taken.add(names[k])
+            left -= sizes[names[k]]
+    return taken
 
 
 class Rounds:
@@ -122,20 +148,16 @@ class Rounds:
                 f"{item.chosen}: only {len(labelled)} of {len(frames)} frames have labels and no force above "
                 "teacher.largest_force; use a smaller perturbation"
             )
-        runs = [str(atoms.info["tag"]) for atoms in labelled]
-        training, validation = list(range(len(labelled))), list[int]()
-        if len(set(runs)) > 1:
-            fraction = self.config.training_config(item.number).validation_fraction
-            training, validation = split_runs(runs, fraction, self.config.seed)
-        if validation:
-            write_all(item.validation, [labelled[k] for k in validation])
-        write_all(item.training, [labelled[k] for k in training])
+        fraction = self.config.training_config(item.number).validation_fraction
+        apart = whole_runs([str(atoms.info["tag"]) for atoms in labelled], fraction, self.config.seed)
+        write_all(item.validation, [atoms for atoms in labelled if atoms.info["tag"] in apart])
+        write_all(item.training, [atoms for atoms in labelled if atoms.info["tag"] not in apart])
 
     def train(self, item: Round) -> None:
         """Train the students on the frames of this and all former rounds."""
         former = self.rounds[: item.number]
         data = [r.training for r in former if r.training.stat().st_size]
-        validation = [r.validation for r in former if r.validation.exists()]
+        validation = [r.validation for r in former if r.validation.stat().st_size]
         for member in range(self.config.selection.students):
             output = item.student(member)
             if output.exists():
@@ -154,7 +176,7 @@ class Rounds:
         jobs = [job for job in self._jobs(item) if not finished(job.folder)]
         steps = self.config.dynamics.interval_steps
         total = sum(job.spec.total_steps // steps for job in jobs)
-        with Counter("frames of dynamics", total, self.console) as progress:
+        with Progress("frames of dynamics", total, self.console) as progress:
             done = 0
 
             def show(current: list[Job]) -> None:
@@ -170,7 +192,8 @@ class Rounds:
         """Label frames of the held-out runs."""
         if item.held_out.exists():
             return
-        frames = [atoms for run in self._held_out_runs(item) for atoms in run.frames]
+        # Their starts are perturbed structures, which the student would not visit.
+        frames = [atoms for run in self._held_out_runs(item) for atoms in run.frames[1:]]
         wanted = min(self.config.selection.held_out, len(frames))
         picked = [frames[k] for k in np.linspace(0, len(frames) - 1, wanted).round().astype(int)] if wanted else []
         write_all(item.held_out, self._labels(picked, item.held_out_labels))
@@ -250,6 +273,7 @@ class Rounds:
                         interval_steps=dynamics.interval_steps,
                         n_frames=dynamics.n_frames,
                         closest=dynamics.closest,
+                        largest_force=dynamics.largest_force,
                     )
                     folder = item.dynamics / name
                     folder.mkdir(parents=True, exist_ok=True)

@@ -28,12 +28,15 @@ class StudentSpec(DynamicsSpec):
         Frames after that of the start.
     closest
         See `efgmd.distillation.structures.fault`.
+    largest_force
+        Beyond which the run is broken, eV/angstrom.
     """
 
     name: str
     interval_steps: int
     n_frames: int
     closest: float
+    largest_force: float
 
     @property
     def total_steps(self) -> int:

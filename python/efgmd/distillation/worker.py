@@ -28,6 +28,14 @@ def configuration(lmp: Any, spec: StudentSpec) -> Atoms:
     return Atoms(spec.symbols, scaled_positions=sorted_scaled, cell=cell_matrix(cell), pbc=True)
 
 
+def excess(lmp: Any, spec: StudentSpec) -> str:
+    """What is wrong with the forces, or nothing."""
+    largest = float(np.abs(lmp.numpy.extract_atom("f")[: lmp.extract_setting("nlocal")]).max())
+    if largest <= spec.largest_force:
+        return ""
+    return f"a force of {largest:.3g} eV/angstrom"
+
+
 def run_student(folder: Path, comm: Any) -> None:
     """Run until the end, or until the student breaks, and write the sane frames and the outcome."""
     from efgmd.coupling.session import create_lammps
@@ -46,7 +54,7 @@ def run_student(folder: Path, comm: Any) -> None:
             break
         frame, scalars = configuration(lmp, spec), read_scalars(lmp)
         volume = volume or scalars["volume"]
-        broken = fault(frame, spec.closest) or departure(scalars, spec.temperature, volume)
+        broken = fault(frame, spec.closest) or departure(scalars, spec.temperature, volume) or excess(lmp, spec)
         if broken:
             break
         frame.info.update(tag=spec.name, step=step)
