@@ -1,8 +1,9 @@
 """Speed and memory of the shipped MAPbI3 potentials in LAMMPS: dynamics alone, and with an EFG sample every 20 fs.
 
 usage: python benchmarks/speed.py [OUT.json]
-Each case is one `lmp` process on one core; dynamics with and without EFG sampling run in turn, three times each, and
-the medians and the median of the pairwise ratios are kept. Times are LAMMPS' own loop times.
+Each case is one `lmp` process on one core; dynamics alone, with EFG samples, and with the samples of all members of the
+committee run in turn, several times each, and the medians and the medians of the ratios of neighbouring runs are kept.
+Times are LAMMPS' own loop times.
 """
 
 import json
@@ -25,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 POTENTIALS = ROOT / "potentials" / "mapbi3"
 SIZES = {96: 1200, 768: 200, 6144: 40}  # atoms: steps
 EVERY = 20  # steps of 1 fs between EFG samples
-REPEATS = 3
+REPEATS = 5
 
 DECK = """
 units metal
@@ -44,16 +45,19 @@ fix 1 all nve
 run {every}
 run {steps}
 """
-SAMPLING = """compute efg all efg/atom {efg} Pb I C N H
+SAMPLING = """compute efg all efg/atom {efg} Pb I C N H {options}
 fix avg all ave/atom {every} 1 {every} c_efg[*]"""
+KINDS = {"dynamics": None, "efg": "", "members": "members yes"}  # options of the compute
 
 
-def loop_seconds(folder: Path, steps: int, sampled: bool) -> tuple[float, float]:
+def loop_seconds(folder: Path, steps: int, options: str | None) -> tuple[float, float]:
     """Run LAMMPS once; return the loop time of the second run in seconds and the peak memory in MB."""
-    sampling = SAMPLING.format(efg=POTENTIALS / "efg.safetensors", every=EVERY) if sampled else ""
+    sampling = ""
+    if options is not None:
+        sampling = SAMPLING.format(efg=POTENTIALS / "efg.safetensors", every=EVERY, options=options)
     deck = DECK.format(
         data=folder / "start.data",
-        energy=POTENTIALS / "energy.safetensors",
+        energy=POTENTIALS / "energy-d3.safetensors",
         sampling=sampling,
         steps=steps,
         every=EVERY,
@@ -79,19 +83,25 @@ def measure(atoms: int, steps: int) -> dict:
         folder = Path(name)
         structure = read(ROOT / "examples" / "mapbi3" / "structure.extxyz") * (copies, copies, copies)
         structure.write(folder / "start.data", format="lammps-data", specorder=["Pb", "I", "C", "N", "H"], masses=True)
-        pairs = [[loop_seconds(folder, steps, sampled) for sampled in (False, True)] for _ in range(REPEATS)]
-    plain = statistics.median(p[0][0] for p in pairs)
-    ratio = statistics.median(p[1][0] / p[0][0] for p in pairs)
+        rounds = [
+            {kind: loop_seconds(folder, steps, options) for kind, options in KINDS.items()} for _ in range(REPEATS)
+        ]
+    plain = statistics.median(done["dynamics"][0] for done in rounds)
     samples = steps // EVERY
-    efg_seconds = statistics.median(p[1][0] - p[0][0] for p in pairs) / samples
+    sampled = {}
+    for kind in list(KINDS)[1:]:
+        seconds = statistics.median(done[kind][0] - done["dynamics"][0] for done in rounds) / samples
+        sampled[kind] = {
+            "time_over_dynamics": round(statistics.median(done[kind][0] / done["dynamics"][0] for done in rounds), 3),
+            "atoms_per_second": round(atoms / seconds) if seconds > 0 else None,
+        }
     return {
         "atoms": atoms,
         "steps": steps,
         "atom_steps_per_second": round(atoms * steps / plain),
-        "time_with_efg_over_without": round(ratio, 3),
-        "efg_atoms_per_second": round(atoms / efg_seconds) if efg_seconds > 0 else None,
-        "peak_memory_MB": {"dynamics": round(pairs[0][0][1]), "with EFG": round(pairs[0][1][1])},
-        "loop_seconds": [[round(run[0], 3) for run in p] for p in pairs],
+        "sampled_every_20_steps": sampled,
+        "peak_memory_MB": {kind: round(rounds[0][kind][1]) for kind in KINDS},
+        "loop_seconds": [{kind: round(done[kind][0], 3) for kind in KINDS} for done in rounds],
     }
 
 
