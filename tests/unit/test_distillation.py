@@ -13,7 +13,7 @@ from rich.console import Console
 from efgmd.campaign.deck import write_start
 from efgmd.campaign.runner import Job, run_jobs
 from efgmd.distillation.config import Perturbation
-from efgmd.distillation.rounds import whole_runs
+from efgmd.distillation.rounds import set_apart
 from efgmd.distillation.spec import StudentSpec, finished, read_run
 from efgmd.distillation.structures import fault, perturbed
 from efgmd.distillation.teacher import label_frames
@@ -95,13 +95,12 @@ def test_perturbations_are_as_large_as_said():
     assert spread == pytest.approx(0.1 * np.sqrt(np.mean(np.linspace(0.1, 1, 1000) ** 2)), rel=0.1)
 
 
-def test_whole_runs_are_set_apart_and_never_more_than_asked_for():
-    runs = [*["a"] * 6, *["b"] * 2, *["c"] * 2]
-    assert whole_runs(runs, 0.2, 0) in ({"b"}, {"c"})
-    assert {*whole_runs(runs, 0.2, 0), *whole_runs(runs, 0.2, 1), *whole_runs(runs, 0.2, 2)} == {"b", "c"}
-    assert whole_runs(runs, 0.1, 0) == set()  # two frames are more than a tenth
-    assert whole_runs(["a", "b"], 0.01, 0) in ({"a"}, {"b"})
-    assert whole_runs(["a"], 0.5, 0) == set()
+def test_validation_frames_are_a_share_drawn_at_random():
+    drawn = [set_apart(30, 0.1, seed) for seed in range(50)]
+    assert all(len(set(indices)) == 3 for indices in drawn)
+    assert {k for indices in drawn for k in indices} > set(range(20))
+    assert set_apart(30, 0.1, 7) == set_apart(30, 0.1, 7)
+    assert len(set_apart(4, 0.1, 0)) == len(set_apart(2, 0.9, 0)) == 1
 
 
 def test_frames_that_are_chosen_in_any_case_come_first():

@@ -1,6 +1,5 @@
 """The stages of a round. Each leaves files in the round's folder, and is passed over when they are there."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from efgmd.distillation.structures import perturbed, read_all, write_all
 from efgmd.distillation.teacher import label_frames
 from efgmd.errors import DataError
 from efgmd.models.io import load_model
-from efgmd.progress import Counter as Progress
+from efgmd.progress import Counter
 from efgmd.training.selection import choose_frames
 from efgmd.training.session import TrainingFiles, train
 
@@ -51,7 +50,7 @@ class Round:
 
     @property
     def validation(self) -> Path:
-        """Labelled frames that choose the epoch; after the first round there may be none."""
+        """Labelled frames that choose the epoch."""
         return self.folder / "validation.xyz"
 
     @property
@@ -79,30 +78,14 @@ class Round:
         return self.folder / f"student{member + 1}.safetensors"
 
 
-def whole_runs(runs: Sequence[str], fraction: float, seed: int) -> set[str]:
-    """Runs, in random order, as long as their frames make up at most this share of all, or are a single one.
+def set_apart(count: int, fraction: float, seed: int) -> list[int]:
+    """Frames for validation, at least one and not all, drawn at random.
 
-    Unlike the split of a training set that is made once, it may be empty: the frames of a round are chosen for what
-    they teach, and all of a long run is too much to keep from training.
-
-    Parameters
-    ----------
-    runs
-        Run of each frame.
-    fraction
-        Share wanted.
-    seed
-        Of the order.
+    Frames of one run may end on either side: they only choose the epoch, and must resemble all that is learnt. What
+    judges the student are the runs that are held out.
     """
-    sizes = Counter(runs)
-    left = max(1, round(fraction * len(runs)))
-    taken = set[str]()
-    names = sorted(sizes)
-    for k in np.random.default_rng(seed).permutation(len(names)):
-        if sizes[names[k]] <= left and len(taken) < len(names) - 1:
-            taken.add(names[k])
-            left -= sizes[names[k]]
-    return taken
+    wanted = min(count - 1, max(1, round(fraction * count)))
+    return sorted(np.random.default_rng(seed).permutation(count)[:wanted].tolist())
 
 
 class Rounds:
@@ -138,7 +121,7 @@ class Rounds:
         write_all(first.chosen, frames)
 
     def label(self, item: Round) -> None:
-        """Label the chosen frames and part them, by run, into training and validation."""
+        """Label the chosen frames and part them into training and validation."""
         if item.training.exists():
             return
         frames = read_all(item.chosen)
@@ -149,9 +132,9 @@ class Rounds:
                 "teacher.largest_force; use a smaller perturbation"
             )
         fraction = self.config.training_config(item.number).validation_fraction
-        apart = whole_runs([str(atoms.info["tag"]) for atoms in labelled], fraction, self.config.seed)
-        write_all(item.validation, [atoms for atoms in labelled if atoms.info["tag"] in apart])
-        write_all(item.training, [atoms for atoms in labelled if atoms.info["tag"] not in apart])
+        apart = set_apart(len(labelled), fraction, self.config.seed) if len(labelled) > 1 else []
+        write_all(item.validation, [labelled[k] for k in apart])
+        write_all(item.training, [atoms for k, atoms in enumerate(labelled) if k not in apart])
 
     def train(self, item: Round) -> None:
         """Train the students on the frames of this and all former rounds."""
@@ -176,7 +159,7 @@ class Rounds:
         jobs = [job for job in self._jobs(item) if not finished(job.folder)]
         steps = self.config.dynamics.interval_steps
         total = sum(job.spec.total_steps // steps for job in jobs)
-        with Progress("frames of dynamics", total, self.console) as progress:
+        with Counter("frames of dynamics", total, self.console) as progress:
             done = 0
 
             def show(current: list[Job]) -> None:
