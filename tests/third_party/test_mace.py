@@ -49,7 +49,7 @@ def test_with_the_efg_compute(exported, tmp_path):
     atoms = perovskite_cell(2)
     write_data(tmp_path / "start.data", atoms)
     model = Path(__file__).parents[2] / "potentials" / "mapbi3" / "efg.safetensors"
-    deck = "units metal\natom_modify map array\nread_data start.data\ncomm_modify cutoff 8.0\n"
+    deck = "units metal\natom_modify map array\nread_data start.data\ncomm_modify cutoff 9.0\n"
     dump = f"compute efg all efg/atom {model} {ELEMENT_LIST} dtype float64\ndump 1 all custom 1 {{}}.dump id c_efg[*]\n"
     with_mace = f"pair_style mliap unified {exported[1]} 0\npair_coeff * * {ELEMENT_LIST}\n" + dump.format("mace")
     alone = "pair_style zero 6.0\npair_coeff * *\n" + dump.format("alone")
