@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 POTENTIALS = ROOT / "potentials" / "mapbi3"
 SIZES = {96: 1200, 768: 200, 6144: 40}  # atoms: steps
 EVERY = 20  # steps of 1 fs between EFG samples
-REPEATS = 5
+REPEATS = 3
 
 DECK = """
 units metal

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -98,7 +99,9 @@ def test_an_interrupted_labelling_leaves_no_calculation_behind(tmp_path):
     write(tmp_path / "in.xyz", Atoms("He", cell=[4, 4, 4], pbc=True), format="extxyz")
     arguments = ["label", tmp_path / "in.xyz", tmp_path / "out.xyz", "--kpoints", "gamma", "--python", python]
     command = [sys.executable, "-m", "efgmd.cli", *map(str, arguments)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    # A shell's background jobs ignore interrupts, and so would whatever they start.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=heed)
     deadline = time.monotonic() + 120
     while not (tmp_path / "worker").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
