@@ -53,8 +53,8 @@ def frames_of(folder: Path) -> Path:
     return path
 
 
-def ml_iap(file: str) -> Callable:
-    """A pickled model through ML-IAP; `file` is in the folder of models."""
+def ml_iap(file: str | Path) -> Callable:
+    """A model through ML-IAP; `file` is in the folder of models, or anywhere by its whole path."""
 
     def start(atoms, folder):
         pair = f"pair_style mliap unified {folder / file} 0\npair_coeff * * {NAMES}"
@@ -70,12 +70,6 @@ def through_ase(calculator: Callable) -> Callable:
 
 def nothing(folder: Path):
     """Nothing to prepare."""
-
-
-# efgmd
-def own(file: str) -> Callable:
-    pair = f"pair_style mliap unified {POTENTIALS / file} 0\npair_coeff * * {NAMES}"
-    return lambda atoms, folder: LammpsEngine(atoms, pair, folder)
 
 
 # SevenNet
@@ -311,9 +305,17 @@ PLAIN, WITH_D3 = "held_out.xyz.gz", "held_out_d3.xyz.gz"
 
 ROUTES = {
     "efgmd-d3": Route(
-        "efgmd", "LAMMPS", "energy-d3.safetensors", EFGMD, nothing, own("energy-d3.safetensors"), WITH_D3
+        "efgmd",
+        "LAMMPS",
+        "energy-d3.safetensors",
+        EFGMD,
+        nothing,
+        ml_iap(POTENTIALS / "energy-d3.safetensors"),
+        WITH_D3,
     ),
-    "efgmd": Route("efgmd", "LAMMPS", "energy.safetensors", EFGMD, nothing, own("energy.safetensors"), PLAIN),
+    "efgmd": Route(
+        "efgmd", "LAMMPS", "energy.safetensors", EFGMD, nothing, ml_iap(POTENTIALS / "energy.safetensors"), PLAIN
+    ),
     "nep/lammps": Route(
         "nep", "LAMMPS, NEP_CPU with tabulated radial functions", NEP, ("lammps",), prepare_nep, start_nep
     ),

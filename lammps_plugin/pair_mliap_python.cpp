@@ -273,9 +273,9 @@ std::string PairMLIAPPython::add(const efgmd::EnergyResult &result)
     if (eflag_atom) eatom[pairs.centre[k]] += energy_unit * result.energies[k];
   }
   if (result.pair_forces && result.single)
-    add_forces(static_cast<const float *>(result.pair_forces), bad);
+    add_forces(static_cast<const float *>(result.pair_forces), result.energies, bad);
   else if (result.pair_forces)
-    add_forces(static_cast<const double *>(result.pair_forces), bad);
+    add_forces(static_cast<const double *>(result.pair_forces), result.energies, bad);
   if (!bad.empty()) return tell_not_finite(bad);
   if (!std::isfinite(result.total)) return "the total energy is not a finite number";
   if (eflag_global) eng_vdwl += energy_unit * result.total;
@@ -286,7 +286,8 @@ std::string PairMLIAPPython::add(const efgmd::EnergyResult &result)
    Virial of one pair: -r_ij (x) dE_i/dr_ij.
 ------------------------------------------------------------------------- */
 
-template <typename T> void PairMLIAPPython::add_forces(const T *pair_forces, std::vector<int> &bad)
+template <typename T>
+void PairMLIAPPython::add_forces(const T *pair_forces, const double *energies, std::vector<int> &bad)
 {
   double *const *f = atom->f;
   const bool global = vflag_global, per_atom = vflag_atom || cvflag_atom;
@@ -316,7 +317,8 @@ template <typename T> void PairMLIAPPython::add_forces(const T *pair_forces, std
     const int i = pairs.centre[k];
     for (int d = 0; d < 3; d++) f[i][d] += sum[d];
     for (int c = 0; c < 6; c++) virial[c] -= v[c];
-    if (!std::isfinite(sum[0] + sum[1] + sum[2]) && (bad.empty() || bad.back() != i)) bad.push_back(i);
+    // One whose energy is not finite has been named already.
+    if (!std::isfinite(sum[0] + sum[1] + sum[2]) && std::isfinite(energies[k])) bad.push_back(i);
   }
 }
 

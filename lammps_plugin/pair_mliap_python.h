@@ -63,7 +63,7 @@ class PairMLIAPPython : public Pair {
   void number_rows();
   std::string tell_not_finite(const std::vector<int> &) const;
   std::string add(const efgmd::EnergyResult &);
-  template <typename T> void add_forces(const T *pair_forces, std::vector<int> &bad);
+  template <typename T> void add_forces(const T *pair_forces, const double *energies, std::vector<int> &bad);
   void tally_atoms(int, int, const double *, double, double, double);
 };
 

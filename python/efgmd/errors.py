@@ -36,3 +36,8 @@ class DataError(EfgmdError):
 
 class StoreError(EfgmdError):
     """An EFG store is missing, damaged, or belongs to another run."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from efgmd.errors import StoreError
+from efgmd.files import replacing
 from efgmd.trajectories.frames import TensorFrames
 
 FORMAT = "efgmd-store"
@@ -195,8 +196,7 @@ def _create(
     committee: int,
 ) -> None:
     n_atoms = len(symbols)
-    unfinished = path.with_suffix(".new")
-    with h5py.File(unfinished, "w", libver="v108", locking=False) as file:
+    with replacing(path) as unfinished, h5py.File(unfinished, "w", libver="v108", locking=False) as file:
         file.attrs.update(
             format=FORMAT,
             schema=SCHEMA,
@@ -215,7 +215,6 @@ def _create(
             for name, unit in units.items():
                 kind = np.float64 if group == "samples" or name == "cell" else np.float32
                 _reserve(file, f"{group}/{name}", (rows[group], *shapes.get(name, ())), kind, unit)
-    os.replace(unfinished, path)
 
 
 def _reserve(file: h5py.File, name: str, shape: tuple[int, ...], kind: Any, unit: str) -> None:

@@ -137,6 +137,12 @@ class Raising(Failing):
     def fail(self, data): raise RuntimeError("no such luck")
 class NotANumber(Failing):
     def fail(self, data): data.eatoms[:] = float("nan")
+class ForceNotANumber(Failing):
+    def fail(self, data): data.update_pair_forces(data.rij * float("nan"))
+class BothNotANumber(Failing):
+    def fail(self, data):
+        data.eatoms[:] = float("nan")
+        data.update_pair_forces(data.rij * float("nan"))
 class WrongShape(Failing):
     def fail(self, data): data.update_pair_forces(data.rij[:-1])
 '''
@@ -193,6 +199,24 @@ def test_last_restart_is_named(prepared, restart, told):
     assert "atoms 1 2 3 4 5 and 7 more is not a finite number" in line and told in line
     named = told.partition("file is ")[2].partition(" of step")[0]
     assert not named or (prepared / named).is_file()
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "atoms"),
+    [
+        ("NotANumber", "1 2 3 4 5 and 7 more"),
+        ("ForceNotANumber", "5 6 7 8 9 and 3 more"),  # atoms 1 to 4, Pb and I, have no neighbour within its cutoff
+        ("BothNotANumber", "1 2 3 4 5 and 7 more"),
+    ],
+)
+def test_each_atom_is_named_once(prepared, behaviour, atoms):
+    (prepared / "failing.py").write_text(FAILING)
+    pickled = f"import failing, pickle; pickle.dump(failing.{behaviour}(), open('failing.pickle', 'wb'))"
+    subprocess.run([sys.executable, "-c", pickled], cwd=prepared, check=True)
+    script = deck(pair("failing.pickle"), "fix 1 all nve\ntimestep 0.0001\nrun 5")
+    finished = run_lmp(prepared, script, 1, EFGMD_ALLOW_PICKLE="1", PYTHONPATH=str(prepared), FAILING_RANK="0")
+    (line,) = finished.errors
+    assert f"energy or force of atoms {atoms} is not a finite number" in line
 
 
 @pytest.mark.parametrize("ranks", [1, 2])

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from efgmd.analysis.table import MANY_SITES
 from efgmd.campaign.config import NucleusChoice
 from efgmd.campaign.provenance import machine, versions
 from efgmd.errors import ConfigError, DataError, StoreError
+from efgmd.files import replacing, write_whole
 from efgmd.larmor import larmor_mhz
 from efgmd.nuclei import Nucleus
 
@@ -174,19 +174,14 @@ class CampaignDynamics:
 
     def write(self, folder: Path) -> None:
         """Write dynamics.json and dynamics.csv."""
-        text = json.dumps(self.results, indent=1, allow_nan=False) + "\n"
-        unfinished = folder / (DYNAMICS_FILE + ".new")
-        unfinished.write_text(text, encoding="utf-8")
-        os.replace(unfinished, folder / DYNAMICS_FILE)
-        unfinished = folder / (CSV_FILE + ".new")
-        with open(unfinished, "w", encoding="utf-8", newline="") as stream:
+        write_whole(folder / DYNAMICS_FILE, json.dumps(self.results, indent=1, allow_nan=False) + "\n")
+        with replacing(folder / CSV_FILE) as unfinished, open(unfinished, "w", encoding="utf-8", newline="") as stream:
             writer = csv.DictWriter(stream, _COLUMNS, extrasaction="ignore")
             writer.writeheader()
             for entry in self.results["temperatures"]:
                 for site in entry["sites"]:
                     row = site | (site["relaxation"] or {}) | {"notes": "; ".join(site["notes"])}
                     writer.writerow({"temperature_K": entry["temperature_K"]} | row)
-        os.replace(unfinished, folder / CSV_FILE)
 
 
 def site_fields(nucleus: Nucleus, dynamics: SiteDynamics, larmor: float) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from efgmd.campaign.config import NucleusChoice, Sites
 from efgmd.campaign.provenance import machine, versions
 from efgmd.campaign.spec import STRUCTURE_FILE
 from efgmd.errors import StoreError
+from efgmd.files import replacing, write_whole
 
 RESULTS_FILE = "results.json"
 CSV_FILE = "results.csv"
@@ -116,7 +116,7 @@ def analyze_campaign(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
         .compute(results)
         .entry
     )
-    _write(folder / RESULTS_FILE, json.dumps(results, indent=1, allow_nan=False) + "\n")
+    write_whole(folder / RESULTS_FILE, json.dumps(results, indent=1, allow_nan=False) + "\n")
     _write_csv(folder / CSV_FILE, results)
     return results
 
@@ -135,15 +135,8 @@ def read_results(folder: Path) -> dict[str, Any]:
         raise StoreError(f"{folder} holds no readable {RESULTS_FILE}; run `efgmd analyze {folder}` first") from error
 
 
-def _write(path: Path, text: str) -> None:
-    unfinished = path.with_name(path.name + ".new")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)
-
-
 def _write_csv(path: Path, results: dict[str, Any]) -> None:
-    unfinished = path.with_name(path.name + ".new")
-    with open(unfinished, "w", encoding="utf-8", newline="") as stream:
+    with replacing(path) as unfinished, open(unfinished, "w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, _COLUMNS, extrasaction="ignore")
         writer.writeheader()
         for entry in results["temperatures"]:
@@ -163,4 +156,3 @@ def _write_csv(path: Path, results: dict[str, Any]) -> None:
                         "notes": "; ".join(site["notes"]),
                     }
                 )
-    os.replace(unfinished, path)

@@ -1,6 +1,7 @@
 """The table printed at the end of a campaign, and numbers written with their errors."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
@@ -22,21 +23,31 @@ def with_error(value: float | None, error: float | None, *others: float) -> str:
         return "-"
     if error is None or not math.isfinite(error) or error <= 0:
         return f"{value:.4g}"
-    decimals = max(0, 1 - math.floor(math.log10(error)))
+    decimals = _decimals(error)
     return " ± ".join(f"{number:.{decimals}f}" for number in (value, error, *others))
+
+
+def _decimals(error: float) -> int:
+    """Decimals that show two digits of an error."""
+    return max(0, 1 - math.floor(math.log10(error)))
+
+
+def unit_for(sizes: Iterable[float]) -> tuple[float, str]:
+    """Factor from MHz and unit that suit values given in MHz."""
+    return (1.0, "MHz") if max(sizes, default=0.0) >= 1.0 else (1000.0, "kHz")
 
 
 def frequency_text(value: float, error: float | None = None, *others: float) -> str:
     """Write a coupling given in MHz, in MHz or kHz, with its errors."""
-    factor, unit = (1.0, "MHz") if max(abs(value), error or 0.0) >= 1.0 else (1000.0, "kHz")
+    factor, unit = unit_for([abs(value), error or 0.0])
     first = None if error is None else factor * error
     return f"{with_error(factor * value, first, *(factor * other for other in others))} {unit}"
 
 
 def error_text(error: float) -> str:
     """Write an error given in MHz, in MHz or kHz with two digits."""
-    factor, unit = (1.0, "MHz") if error >= 1.0 else (1000.0, "kHz")
-    decimals = max(0, 1 - math.floor(math.log10(factor * error))) if error > 0 else 0
+    factor, unit = unit_for([error])
+    decimals = _decimals(factor * error) if error > 0 else 0
     return f"{factor * error:.{decimals}f} {unit}"
 
 

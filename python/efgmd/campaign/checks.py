@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
 
 from efgmd.campaign.config import Campaign, Sites
-from efgmd.errors import ConfigError, EfgmdError
+from efgmd.errors import ConfigError, EfgmdError, first_line
 from efgmd.nuclei import DEUTERIUM_MASS
 
 
@@ -146,7 +146,7 @@ def read_structure(path: Path, field: str, problems: list[str]) -> Atoms | None:
         problems.append(f"{field}: {path.name} is of no type that ASE knows, expected for example CIF or extxyz")
         return None
     except Exception as error:  # ASE's readers raise nearly anything on a foreign file
-        problems.append(f"{field}: cannot read {path.name} as a structure: {_first_line(error)}")
+        problems.append(f"{field}: cannot read {path.name} as a structure: {first_line(error)}")
         return None
     if not isinstance(atoms, Atoms) or len(atoms) == 0:
         problems.append(f"{field}: found no atoms in {path.name}, expected a periodic structure")
@@ -210,7 +210,3 @@ def _masses(campaign: Campaign, elements: tuple[str, ...]) -> tuple[tuple[float,
     return tuple(chosen.get(element, float(atomic_masses[atomic_numbers[element]])) for element in elements), tuple(
         notes
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

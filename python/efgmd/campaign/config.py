@@ -23,6 +23,29 @@ Count = Annotated[int, Field(ge=1)]
 Counts3 = tuple[Count, Count, Count]
 
 
+def _distinct(value: tuple[float, ...]) -> tuple[float, ...]:
+    if len(set(value)) != len(value):
+        raise ValueError("expected each temperature once")
+    return value
+
+
+Temperatures = Annotated[tuple[Positive, ...], Field(min_length=1), AfterValidator(_distinct)]
+
+
+def steps_of(name: str, time_fs: float, timestep_fs: float) -> int:
+    """Time steps of a time that must be a multiple of the time step, at least one.
+
+    Raises
+    ------
+    ValueError
+        It is not; says so of the field ``name``.
+    """
+    ratio = time_fs / timestep_fs
+    if round(ratio) < 1 or abs(ratio - round(ratio)) > 1e-6:
+        raise ValueError(f"{name}: found {time_fs:g}, expected a multiple of timestep_fs ({timestep_fs:g})")
+    return round(ratio)
+
+
 def _existing(path: Path, info: ValidationInfo) -> Path:
     """Resolve a path against the campaign file's folder and require the file."""
     resolved = ((info.context or {}).get("folder", Path()) / path.expanduser()).resolve()
@@ -265,7 +288,7 @@ class Campaign(Section):
     structure: Structure
     models: Models
     nuclei: Nuclei
-    temperatures: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    temperatures: Temperatures
     output: Path | None = None
     masses: dict[str, Positive] = Field(default={})
     ensemble: Ensemble = Ensemble()
@@ -282,13 +305,6 @@ class Campaign(Section):
     sites: Sites = Sites()
     target_error: dict[str, Positive] = Field(default={})
     transition: Transition = Transition()
-
-    @field_validator("temperatures")
-    @classmethod
-    def _distinct(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if len(set(value)) != len(value):
-            raise ValueError("expected each temperature once")
-        return value
 
     @field_validator("nuclei")
     @classmethod
@@ -319,7 +335,7 @@ class Campaign(Section):
     @property
     def sampling_steps(self) -> int:
         """Time steps between EFG samples."""
-        return round(self.sampling_fs / self.timestep_fs)
+        return steps_of("sampling_fs", self.sampling_fs, self.timestep_fs)
 
     @property
     def equilibration_steps(self) -> int:
@@ -334,11 +350,7 @@ class Campaign(Section):
 
     @model_validator(mode="after")
     def _times_fit(self) -> "Campaign":
-        ratio = self.sampling_fs / self.timestep_fs
-        if round(ratio) < 1 or abs(ratio - round(ratio)) > 1e-6:
-            raise ValueError(
-                f"sampling_fs: found {self.sampling_fs:g}, expected a multiple of timestep_fs ({self.timestep_fs:g})"
-            )
+        steps_of("sampling_fs", self.sampling_fs, self.timestep_fs)
         if self.n_samples < 1:
             needed = self.sampling_fs * self.samples_per_block / 1000
             raise ValueError(

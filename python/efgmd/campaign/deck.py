@@ -5,6 +5,7 @@ from pathlib import Path
 from ase import Atoms
 
 from efgmd.campaign.spec import DynamicsSpec, RunSpec
+from efgmd.files import replacing
 
 START_FILE = "start.data"
 LOG_FILE = "log.lammps"
@@ -26,25 +27,26 @@ def write_start(folder: Path, atoms: Atoms, spec: DynamicsSpec) -> None:
 
     if (folder / START_FILE).exists():
         return
-    unfinished = folder / (START_FILE + ".new")
     tilted = spec.ensemble["kind"] == "npt" and spec.ensemble["pressure_control"] == "tri"
-    with open(unfinished, "w", encoding="utf-8") as stream:
+    with replacing(folder / START_FILE) as unfinished, open(unfinished, "w", encoding="utf-8") as stream:
         write_lammps_data(
             stream, atoms, specorder=list(spec.elements), units="metal", atom_style="atomic", force_skew=tilted
         )
-    unfinished.rename(folder / START_FILE)
+
+
+def _precision(spec: DynamicsSpec) -> list[str]:
+    return [] if spec.dtype == "float32" else ["dtype", spec.dtype]
 
 
 def system_commands(spec: DynamicsSpec, restart: Path | None = None) -> list[str]:
     """Units, box, atoms and interactions, from a restart file or from the start file in the working folder."""
-    precision = [] if spec.dtype == "float32" else ["dtype", spec.dtype]
     types = " ".join(spec.elements)
     read = f"read_restart {quoted(restart)}" if restart else f"read_data {quoted(START_FILE)}"
     commands = ["units metal", "atom_style atomic", "boundary p p p", read]
     commands += [f"mass {index} {mass:.10g}" for index, mass in enumerate(spec.masses, start=1)]
     return [
         *commands,
-        " ".join(["pair_style mliap unified", quoted(spec.energy_model), "0", *precision]),
+        " ".join(["pair_style mliap unified", quoted(spec.energy_model), "0", *_precision(spec)]),
         f"pair_coeff * * {types}",
         f"neighbor {SKIN} bin",
         "neigh_modify every 1 delay 0 check yes",
@@ -57,8 +59,7 @@ def system_commands(spec: DynamicsSpec, restart: Path | None = None) -> list[str
 
 def tensor_commands(spec: RunSpec) -> list[str]:
     """The computes of the EFG tensors."""
-    precision = [] if spec.dtype == "float32" else ["dtype", spec.dtype]
-    tensors = " ".join(["all efg/atom", quoted(spec.efg_model), *spec.elements, *precision])
+    tensors = " ".join(["all efg/atom", quoted(spec.efg_model), *spec.elements, *_precision(spec)])
     members = [f"compute {MEMBERS_COMPUTE} {tensors} members yes"] if spec.committee > 1 else []
     return [f"compute {EFG_COMPUTE} {tensors}", *members]
 

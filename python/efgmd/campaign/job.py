@@ -1,7 +1,6 @@
 """What a worker tells the runner that started it: how far it is, and why it failed."""
 
 import json
-import os
 import sys
 import time
 import traceback
@@ -11,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from efgmd.campaign.spec import DynamicsSpec
-from efgmd.errors import EfgmdError
+from efgmd.errors import EfgmdError, first_line
+from efgmd.files import write_whole
 
 PROGRESS_FILE = "progress.json"
 ERROR_FILE = "error.txt"
@@ -36,9 +36,7 @@ class Progress:
         elapsed, advanced = now - self._first[0], step - self._first[1]
         speed = advanced * self._spec.timestep_fs * 1e-6 / elapsed * 86400 if elapsed > 0 else 0.0
         state = {"step": step, "total": self._spec.total_steps, "phase": phase, "ns_per_day": speed}
-        unfinished = self._path.with_suffix(".new")
-        unfinished.write_text(json.dumps(state), encoding="utf-8")
-        os.replace(unfinished, self._path)
+        write_whole(self._path, json.dumps(state))
 
 
 @contextmanager
@@ -48,8 +46,7 @@ def telling_failures(folder: Path, comm: Any) -> Iterator[None]:
         yield
     except BaseException as error:
         traceback.print_exc()
-        text = str(error).strip().splitlines()
-        message = text[0] if text else type(error).__name__
+        message = first_line(error)
         if not isinstance(error, EfgmdError):
             message = f"{type(error).__name__}: {message}"
         try:

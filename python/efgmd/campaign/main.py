@@ -19,6 +19,7 @@ from efgmd.campaign.reading import load_campaign, one_line_each
 from efgmd.campaign.runner import Job, run_jobs
 from efgmd.campaign.spec import SPEC_FILE, STRUCTURE_FILE, RunSpec, make_specs, run_folder
 from efgmd.errors import ConfigError, StoreError
+from efgmd.files import write_whole
 
 CAMPAIGN_FILE = "campaign.json"
 _RESULT_FILES = ("results.json", "results.csv", "report.html")
@@ -208,6 +209,4 @@ def _write_record(checked: CheckedCampaign, path: Path, target: Path, specs: lis
         "versions": versions(),
         "machine": machine(),
     }
-    unfinished = target / (CAMPAIGN_FILE + ".new")
-    unfinished.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    unfinished.rename(target / CAMPAIGN_FILE)
+    write_whole(target / CAMPAIGN_FILE, json.dumps(record, indent=1) + "\n")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -14,7 +15,7 @@ STRUCTURE_FILE = "structure.extxyz"
 
 
 @dataclass(frozen=True)
-class DynamicsSpec:
+class DynamicsSpec(ABC):
     """Molecular dynamics with an energy model. Times are in steps, lengths in angstrom, the rest as in `Campaign`.
 
     Attributes
@@ -42,9 +43,9 @@ class DynamicsSpec:
     FREE: ClassVar[tuple[str, ...]] = ("energy_model",)
 
     @property
+    @abstractmethod
     def total_steps(self) -> int:
         """Steps of the whole run."""
-        raise NotImplementedError
 
     @property
     def label(self) -> str:

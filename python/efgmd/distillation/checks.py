@@ -12,6 +12,7 @@ from efgmd.campaign.checks import read_structure
 from efgmd.distillation.config import Distillation
 from efgmd.distillation.teacher import create_teacher
 from efgmd.errors import ConfigError, StoreError
+from efgmd.files import write_whole
 
 RECORD_FILE = "distillation.json"
 
@@ -84,9 +85,7 @@ def claim_folder(checked: CheckedDistillation, folder: Path) -> None:
     settings["structures"] = hashlib.sha256(json.dumps(geometries).encode()).hexdigest()
     record = folder / RECORD_FILE
     if not record.exists():
-        unfinished = record.with_suffix(".new")
-        unfinished.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-        unfinished.rename(record)
+        write_whole(record, json.dumps(settings, indent=1) + "\n")
         return
     try:
         known = json.loads(record.read_text(encoding="utf-8"))

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
-from efgmd.campaign.config import Count, Counts3, Ensemble, ExistingFile, NotNegative, Positive
+from efgmd.campaign.config import Count, Counts3, Ensemble, ExistingFile, NotNegative, Positive, Temperatures, steps_of
 from efgmd.campaign.reading import load_settings
 from efgmd.campaign.section import Section
 from efgmd.errors import ConfigError
@@ -98,7 +98,7 @@ class Dynamics(Section):
         A run is broken when the student finds a larger force (eV/angstrom).
     """
 
-    temperatures: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    temperatures: Temperatures
     length_ps: Positive = 5.0
     interval_fs: Positive = 50.0
     runs: Annotated[int, Field(ge=2)] = 2
@@ -107,17 +107,10 @@ class Dynamics(Section):
     closest: NotNegative = 0.5
     largest_force: Positive = 25.0
 
-    @field_validator("temperatures")
-    @classmethod
-    def _distinct(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if len(set(value)) != len(value):
-            raise ValueError("expected each temperature once")
-        return value
-
     @property
     def interval_steps(self) -> int:
         """Time steps between frames."""
-        return round(self.interval_fs / self.timestep_fs)
+        return steps_of("interval_fs", self.interval_fs, self.timestep_fs)
 
     @property
     def n_frames(self) -> int:
@@ -126,11 +119,7 @@ class Dynamics(Section):
 
     @model_validator(mode="after")
     def _times_fit(self) -> "Dynamics":
-        ratio = self.interval_fs / self.timestep_fs
-        if round(ratio) < 1 or abs(ratio - round(ratio)) > 1e-6:
-            raise ValueError(
-                f"interval_fs: found {self.interval_fs:g}, expected a multiple of timestep_fs ({self.timestep_fs:g})"
-            )
+        steps_of("interval_fs", self.interval_fs, self.timestep_fs)
         if self.n_frames < 1:
             raise ValueError(
                 f"length_ps: found {self.length_ps:g}, expected at least one interval_fs ({self.interval_fs / 1000:g})"

@@ -1,6 +1,5 @@
 """From a distillation file to a force field."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from efgmd.distillation.checks import CheckedDistillation, check_distillation, c
 from efgmd.distillation.config import load_distillation
 from efgmd.distillation.results import print_rounds, summarise
 from efgmd.distillation.rounds import Rounds
+from efgmd.files import replacing
 
 MODEL_FILE = "energy.safetensors"
 
@@ -50,9 +50,8 @@ def distill(path: Path, output: Path | None = None, check_only: bool = False, co
             if item.number < config.rounds:
                 rounds.choose(item)
                 print_rounds(entries, console)
-        unfinished = folder / (MODEL_FILE + ".new")
-        shutil.copyfile(rounds.rounds[-1].student(0), unfinished)
-        os.replace(unfinished, folder / MODEL_FILE)
+        with replacing(folder / MODEL_FILE) as unfinished:
+            shutil.copyfile(rounds.rounds[-1].student(0), unfinished)
         console.rule("result")
         print_rounds(entries, console)
         console.print(f"force field: {folder / MODEL_FILE}", soft_wrap=True, highlight=False)

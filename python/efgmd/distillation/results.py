@@ -11,6 +11,7 @@ from rich.table import Table
 from efgmd.campaign.provenance import machine, versions
 from efgmd.distillation.rounds import Round, Rounds
 from efgmd.distillation.structures import read_all
+from efgmd.files import write_whole
 from efgmd.models.io import load_model, read_metadata
 from efgmd.training.dataset import load
 from efgmd.training.evaluation import evaluate
@@ -54,9 +55,7 @@ def summarise(rounds: Rounds, done: Sequence[Round], folder: Path) -> list[dict[
         "versions": versions(),
         "machine": machine(),
     }
-    unfinished = folder / (RESULTS_FILE + ".new")
-    unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    unfinished.rename(folder / RESULTS_FILE)
+    write_whole(folder / RESULTS_FILE, json.dumps(content, indent=1) + "\n")
     return entries
 
 

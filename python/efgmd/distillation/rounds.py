@@ -1,6 +1,6 @@
 """The stages of a round. Each leaves files in the round's folder, and is passed over when they are there."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,7 +156,7 @@ class Rounds:
 
     def run(self, item: Round) -> None:
         """Run the first student at all temperatures, from all structures."""
-        jobs = [job for job in self._jobs(item) if not finished(job.folder)]
+        jobs = self._jobs(item)
         steps = self.config.dynamics.interval_steps
         total = sum(job.spec.total_steps // steps for job in jobs)
         with Counter("frames of dynamics", total, self.console) as progress:
@@ -216,7 +216,7 @@ class Rounds:
 
     def runs(self, item: Round) -> list[StudentRun]:
         """All runs of a round."""
-        return [read_run(job.folder) for job in self._jobs(item)]
+        return [read_run(folder) for *_, folder in self._planned(item)]
 
     def _training_runs(self, item: Round) -> list[StudentRun]:
         each = self.config.dynamics.runs
@@ -228,39 +228,47 @@ class Rounds:
     def _labels(self, frames: Sequence[Atoms], folder: Path) -> list[Atoms]:
         return label_frames(frames, self.checked.teacher, folder, self.config.teacher.largest_force, self.console)
 
+    def _planned(self, item: Round) -> Iterator[tuple[int, float, int, Path]]:
+        """Structure, temperature, number and folder of the runs of a round, the held-out one of each two last."""
+        dynamics = self.config.dynamics
+        for index in range(len(self.checked.structures)):
+            for temperature in dynamics.temperatures:
+                for run in range(dynamics.runs):
+                    name = f"round{item.number}-structure{index + 1}-{temperature:g}K-run{run + 1}"
+                    yield index, temperature, run, item.dynamics / name
+
     def _jobs(self, item: Round) -> list[Job]:
-        """The runs of a round, the held-out one of each structure and temperature last; their folders are made."""
+        """The runs of a round that have not finished; their folders are made."""
         config, dynamics = self.config, self.config.dynamics
         model = load_model(item.student(0), "energy")
         jobs = []
-        for index, atoms in enumerate(self.checked.structures):
-            for temperature in dynamics.temperatures:
-                for run in range(dynamics.runs):
-                    seed = (config.seed, item.number, index, round(1000 * temperature), run)
-                    rng = np.random.default_rng(seed)
-                    name = f"round{item.number}-structure{index + 1}-{temperature:g}K-run{run + 1}"
-                    spec = StudentSpec(
-                        temperature=temperature,
-                        symbols=atoms.get_chemical_symbols(),
-                        elements=list(self.checked.elements),
-                        masses=[float(atomic_masses[atomic_numbers[element]]) for element in self.checked.elements],
-                        energy_model=str(item.student(0)),
-                        energy_sha256=model.sha256,
-                        cutoff=float(model.cutoff),
-                        dtype="float32",
-                        ensemble=dynamics.ensemble.model_dump(),
-                        timestep_fs=dynamics.timestep_fs,
-                        minimize=False,
-                        seed=int(rng.integers(1, 100_000_000)),
-                        name=name,
-                        interval_steps=dynamics.interval_steps,
-                        n_frames=dynamics.n_frames,
-                        closest=dynamics.closest,
-                        largest_force=dynamics.largest_force,
-                    )
-                    folder = item.dynamics / name
-                    folder.mkdir(parents=True, exist_ok=True)
-                    write_start(folder, perturbed(atoms, config.perturbation, rng), spec)
-                    spec.write(folder)
-                    jobs.append(Job(spec, folder, worker="efgmd.distillation.worker"))
+        for index, temperature, run, folder in self._planned(item):
+            if finished(folder):
+                continue
+            atoms = self.checked.structures[index]
+            seed = (config.seed, item.number, index, round(1000 * temperature), run)
+            rng = np.random.default_rng(seed)
+            spec = StudentSpec(
+                temperature=temperature,
+                symbols=atoms.get_chemical_symbols(),
+                elements=list(self.checked.elements),
+                masses=[float(atomic_masses[atomic_numbers[element]]) for element in self.checked.elements],
+                energy_model=str(item.student(0)),
+                energy_sha256=model.sha256,
+                cutoff=float(model.cutoff),
+                dtype="float32",
+                ensemble=dynamics.ensemble.model_dump(),
+                timestep_fs=dynamics.timestep_fs,
+                minimize=False,
+                seed=int(rng.integers(1, 100_000_000)),
+                name=folder.name,
+                interval_steps=dynamics.interval_steps,
+                n_frames=dynamics.n_frames,
+                closest=dynamics.closest,
+                largest_force=dynamics.largest_force,
+            )
+            folder.mkdir(parents=True, exist_ok=True)
+            write_start(folder, perturbed(atoms, config.perturbation, rng), spec)
+            spec.write(folder)
+            jobs.append(Job(spec, folder, worker="efgmd.distillation.worker"))
         return jobs

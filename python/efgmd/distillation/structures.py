@@ -9,16 +9,16 @@ from ase.io import iread, write
 from ase.neighborlist import natural_cutoffs, neighbor_list
 
 from efgmd.distillation.config import Perturbation
+from efgmd.files import replacing
 
 
 def write_all(path: Path, frames: Sequence[Atoms]) -> None:
     """Write frames, maybe none, as extended XYZ in one step, so that a file that is there is complete."""
-    unfinished = path.with_name(path.name + ".new")
-    if frames:
-        write(unfinished, list(frames), format="extxyz")
-    else:
-        unfinished.touch()
-    unfinished.rename(path)
+    with replacing(path) as unfinished:
+        if frames:
+            write(unfinished, list(frames), format="extxyz")
+        else:
+            unfinished.write_text("")
 
 
 def read_all(path: Path) -> list[Atoms]:

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from rich.console import Console
 
 from efgmd.distillation.config import Teacher
 from efgmd.errors import ConfigError, DataError
+from efgmd.files import write_whole
 from efgmd.progress import Counter
 
 
@@ -98,9 +98,7 @@ def label_frames(
     with Counter("labels", len(frames), console) as progress:
         for atoms, file in zip(frames, files, strict=True):
             if not file.exists():
-                unfinished = file.with_suffix(".new")
-                unfinished.write_text(json.dumps(label_frame(atoms, calculator)), encoding="utf-8")
-                os.replace(unfinished, file)
+                write_whole(file, json.dumps(label_frame(atoms, calculator)))
             progress.advance()
     labels = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     if labels and all("failed" in found for found in labels):

@@ -18,6 +18,8 @@ from efgmd.campaign.job import Progress, telling_failures
 from efgmd.campaign.sampling import cell_matrix, departure, local_coordinates, read_scalars
 from efgmd.distillation.spec import FRAMES_FILE, OUTCOME_FILE, StudentSpec
 from efgmd.distillation.structures import fault, write_all
+from efgmd.errors import first_line
+from efgmd.files import write_whole
 
 
 def configuration(lmp: Any, spec: StudentSpec) -> Atoms:
@@ -50,7 +52,7 @@ def run_student(folder: Path, comm: Any) -> None:
         try:
             lmp.command(f"run {spec.interval_steps} pre no post no" if step else "run 0 post no")
         except Exception as error:  # lost atoms, forces that are not finite
-            broken = str(error).strip().splitlines()[0]
+            broken = first_line(error)
             break
         frame, scalars = configuration(lmp, spec), read_scalars(lmp)
         volume = volume or scalars["volume"]
@@ -62,9 +64,7 @@ def run_student(folder: Path, comm: Any) -> None:
         progress.report(step, "dynamics")
     write_all(folder / FRAMES_FILE, frames)
     share = max(0, len(frames) - 1) / spec.n_frames
-    unfinished = folder / (OUTCOME_FILE + ".new")
-    unfinished.write_text(json.dumps({"share": share, "broken": broken}), encoding="utf-8")
-    os.replace(unfinished, folder / OUTCOME_FILE)
+    write_whole(folder / OUTCOME_FILE, json.dumps({"share": share, "broken": broken}))
 
 
 def main(arguments: list[str]) -> None:

@@ -8,17 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from efgmd.analysis.series import site_series
+from efgmd.analysis.table import unit_for
 from efgmd.report.svg import PANEL, SETTINGS, STYLES
 
 
 def nuclei_of(results: dict[str, Any]) -> list[str]:
     """Nuclei in the campaign's order."""
     return list(results["nuclei"])
-
-
-def unit_for(sizes: list[float]) -> tuple[float, str]:
-    """Factor from MHz and unit that suit values given in MHz."""
-    return (1.0, "MHz") if max(sizes, default=0.0) >= 1.0 else (1000.0, "kHz")
 
 
 def draw_couplings(axes: Axes, results: dict[str, Any], nucleus: str) -> None:

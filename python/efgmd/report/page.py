@@ -1,7 +1,6 @@
 """report.html: one self-contained page with a campaign's results."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from matplotlib.axes import Axes
 from efgmd.analysis.results import FORMAT, read_results
 from efgmd.analysis.table import ROUGH, all_warnings
 from efgmd.errors import StoreError
+from efgmd.files import write_whole
 from efgmd.report import figures, tables, transition_figures
 from efgmd.report.svg import panel
 
@@ -46,9 +46,7 @@ def write_report(folder: Path) -> Path:
     )
     content = page_content(results) | {"companions": companions(folder)}
     text = environment.get_template("page.html.j2").render(**content).lstrip()
-    unfinished = folder / (REPORT_FILE + ".new")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, folder / REPORT_FILE)
+    write_whole(folder / REPORT_FILE, text)
     figures.write_figure(results, folder / FIGURE_FILE)
     return folder / REPORT_FILE
 

@@ -12,6 +12,7 @@ from efgmd.analysis.table import (
     instant_text,
     site_name,
     table_rows,
+    unit_for,
     with_error,
 )
 from efgmd.analysis.transition_words import law_text
@@ -29,18 +30,14 @@ def range_text(low: float, high: float, decimals: int = 2) -> str:
 
 def frequency_range(low: float, high: float) -> str:
     """An interval of couplings given in MHz, in MHz or kHz."""
-    factor, unit = _unit(max(abs(low), abs(high)))
+    factor, unit = unit_for([abs(low), abs(high)])
     return f"{range_text(factor * low, factor * high, 0)} {unit}"
 
 
 def frequency_list(lines: list[float]) -> str:
     """Frequencies given in MHz, in MHz or kHz."""
-    factor, unit = _unit(max(lines, default=0.0))
+    factor, unit = unit_for(lines)
     return ", ".join(f"{factor * line:.4g}" for line in lines) + (f" {unit}" if lines else "")
-
-
-def _unit(size: float) -> tuple[float, str]:
-    return (1.0, "MHz") if size >= 1.0 else (1000.0, "kHz")
 
 
 def _row(cells: list[str], first: bool = True, span: int | None = None) -> Table:

@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from efgmd.analysis.series import site_series
-from efgmd.report.figures import temperature_range, unit_for, upper_limits
+from efgmd.analysis.table import unit_for
+from efgmd.report.figures import temperature_range, upper_limits
 from efgmd.report.svg import STYLES
 
 _STICK = 0.72  # of the distance between two temperatures
