@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from efgmd.errors import DataError
+from efgmd.wigner import wigner_3j
 
 FloatArray = NDArray[np.float64]
 
@@ -72,15 +73,7 @@ def l2_basis() -> FloatArray:
         Read-only array ``B`` of shape ``(5, 3, 3)``, with ``B[m]`` symmetric, traceless and of unit Frobenius norm, so
         that ``V = sum_m c[m] B[m]`` and ``c[m] = sum_ij B[m, i, j] V[i, j]``.
     """
-    import torch
-    from e3nn.io import CartesianTensor
-
-    default = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)  # e3nn builds the change of basis in the default precision
-    try:
-        basis = CartesianTensor("ij=ji").reduced_tensor_products().change_of_basis.detach().numpy()[1:].copy()
-    finally:
-        torch.set_default_dtype(default)
+    basis = 5**0.5 * wigner_3j(2, 1, 1)  # e3nn orders l = 1 as x, y, z
     basis.flags.writeable = False
     return basis
 

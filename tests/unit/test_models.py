@@ -1,6 +1,8 @@
 """Symmetries, derivatives, limits and files of the energy and the EFG model."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -307,3 +309,23 @@ def test_float64_weights_survive_the_file(tmp_path):
     loaded.energies_and_pair_forces(neighbourhoods(*cluster(torch.float64)))
     save_model(tmp_path / "again.safetensors", loaded)
     assert load_model(tmp_path / "again.safetensors", dtype="float64").metadata["probe"] == loaded.metadata["probe"]
+
+
+def test_evaluation_does_without_e3nn(tmp_path):
+    """It takes longer to import than a small model takes to load, in each process of each run."""
+    program = """
+import sys
+from ase.build import bulk
+from efgmd.calculators import EFGCalculator, EnergyCalculator
+from efgmd.models import EFGModel, EnergyModel
+from efgmd.models.io import save_model
+
+atoms = bulk("Cu", cubic=True)
+save_model("energy.safetensors", EnergyModel(("Cu",)))
+save_model("efg.safetensors", EFGModel(("Cu",), channels=0, committee=2))
+atoms.calc = EnergyCalculator("energy.safetensors")
+atoms.get_forces()
+EFGCalculator("efg.safetensors").get_property("efg", atoms)
+sys.exit("e3nn" in sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)

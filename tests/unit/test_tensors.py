@@ -6,6 +6,7 @@ from scipy.spatial.transform import Rotation
 
 from efgmd import tensors
 from efgmd.errors import DataError
+from efgmd.wigner import wigner_3j
 
 
 @pytest.fixture
@@ -43,6 +44,18 @@ def test_irreps_turn_with_e3nn_wigner_matrices(random_tensors):
     np.testing.assert_allclose(
         turned, tensors.cartesian_to_l2(random_tensors) @ wigner.T, atol=1e-5
     )  # e3nn goes through angles
+
+
+def test_wigner_3j_symbols_are_those_of_e3nn():
+    import torch
+    from e3nn import o3
+
+    degrees = [(a, b, c) for a in range(5) for b in range(5) for c in range(abs(a - b), a + b + 1)]
+    for triple in degrees:
+        expected = o3.wigner_3j(*triple, dtype=torch.float64).numpy()
+        np.testing.assert_allclose(wigner_3j(*triple), expected, atol=1e-14, err_msg=str(triple))
+    with pytest.raises(ValueError, match="degrees 1, 1 and 3 do not couple"):
+        wigner_3j(1, 1, 3)
 
 
 def test_rotation_keeps_principal_values_and_turns_axes(random_tensors):

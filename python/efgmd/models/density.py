@@ -9,7 +9,6 @@ Angular functions: e3nn's real spherical harmonics in "component" normalisation.
 from dataclasses import dataclass
 
 import torch
-from e3nn import o3
 
 from efgmd import _kernels
 from efgmd.models.neighbourhoods import Neighbourhoods
@@ -84,6 +83,8 @@ def reference_density(nb: Neighbourhoods, basis: DensityBasis, layout: CentreLay
 
     Returns the flat buffer described by ``layout``.
     """
+    from e3nn import o3  # takes more than a second, and the compiled kernel does without
+
     distance = nb.vectors.norm(dim=1)
     radial = radial_functions(distance, basis)
     angular = o3.spherical_harmonics(list(range(basis.lmax + 1)), nb.vectors, normalize=True, normalization="component")

@@ -3,7 +3,6 @@
 from typing import Any, cast
 
 import torch
-from e3nn import o3
 from torch import nn
 
 from efgmd.errors import ModelFileError
@@ -13,16 +12,9 @@ from efgmd.models.linear import LinearTensor
 from efgmd.models.model import LocalModel
 from efgmd.models.neighbourhoods import Neighbourhoods
 from efgmd.models.products import ProductTable, paths, product, table
+from efgmd.tensors import l2_basis
 
 _LIMIT = 5.0  # largest norm of a feature, in units of the root mean square of its components (a typical norm is 2.2)
-
-
-def _cartesian_basis() -> torch.Tensor:
-    """Change of basis ``(5, 3, 3)`` from l = 2 components to symmetric traceless tensors, orthonormal, float64.
-
-    It is sqrt(5) times the Wigner 3j symbol of 1 x 1 -> 2, since e3nn orders l = 1 as x, y, z.
-    """
-    return 5**0.5 * o3.wigner_3j(2, 1, 1, dtype=torch.float64)
 
 
 class TensorHead(nn.Module):
@@ -146,7 +138,7 @@ class EFGModel(LocalModel):
         self.register_buffer("scales", torch.ones(len(self.elements)))
         self.register_buffer("spread_scales", torch.ones(len(self.elements)))
         self.register_buffer("spread_limits", torch.full((len(self.elements),), torch.inf))
-        self.basis_change = _cartesian_basis()
+        self.basis_change = torch.from_numpy(l2_basis().copy())
         self._compiled: dict[tuple[bool, torch.dtype], tuple[list[int], FusedLinear]] = {}
 
     def __getstate__(self) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-from e3nn import o3
 
 from efgmd import _kernels
+from efgmd.wigner import wigner_3j
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def paths(lmax_a: int, lmax_b: int, degrees: tuple[int, ...], symmetric: bool = 
 class ProductTable:
     """Sparse coefficients of out[k] = sum_t c_t a[i_t] b[j_t] for a list of paths.
 
-    Output rows follow the paths, 2 l3 + 1 rows each. Coefficients are e3nn's Wigner 3j symbols times sqrt(2 l3 + 1),
+    Output rows follow the paths, 2 l3 + 1 rows each. Coefficients are Wigner 3j symbols times sqrt(2 l3 + 1),
     so that independent unit-variance factors give unit-variance products.
     """
 
@@ -67,7 +67,7 @@ class ProductTable:
         """Table of the given paths for factors with the given numbers of rows."""
         terms, values, offset = [], [], 0
         for path in path_list:
-            cg = o3.wigner_3j(path.l1, path.l2, path.l3, dtype=torch.float64) * (2 * path.l3 + 1) ** 0.5
+            cg = torch.tensor(wigner_3j(path.l1, path.l2, path.l3)) * (2 * path.l3 + 1) ** 0.5
             index = cg.abs().gt(1e-12).nonzero()
             values.append(cg[tuple(index.T)])
             shift = [path.offset_a + path.l1**2, path.offset_b + path.l2**2, offset]
