@@ -177,8 +177,9 @@ temperatures: [300]
 ## What may change when a campaign is continued
 
 The same command continues an interrupted campaign. `production_ps` (longer), `temperatures` (added or removed),
-`restart_minutes`, `ranks`, `nuclei` and `sites` may change between the two. Any other change makes it another run, and
-the folder of the first one is refused. (Adding or removing 2H changes the mass of hydrogen, unless `masses` sets it.)
+`restart_minutes`, `ranks`, `extrapolation`, `nuclei` and `sites` may change between the two. Any other change makes it
+another run, and the folder of the first one is refused. (Adding or removing 2H changes the mass of hydrogen, unless
+`masses` sets it.)
 """
 
 

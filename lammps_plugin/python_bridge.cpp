@@ -162,10 +162,10 @@ class BridgedModel : public PythonModel {
     });
   }
 
-  Failure efg(const CentredPairs &pairs, std::vector<double> &tensors) override
+  Failure of_atoms(const CentredPairs &pairs, std::vector<double> &results) override
   {
     return guarded(
-        [&] { copy(object.attr("evaluate")(*views(pairs)), tensors, columns * pairs.ncentres(), "the tensors"); });
+        [&] { copy(object.attr("evaluate")(*views(pairs)), results, columns * pairs.ncentres(), "the atoms"); });
   }
 
  private:

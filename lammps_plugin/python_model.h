@@ -28,7 +28,7 @@ struct ModelOptions {
 };
 
 struct ModelRequest {
-  std::string kind;    // "energy" or "efg"
+  std::string kind;    // "energy", "efg" or "extrapolation"
   std::string path;    // model file
   ModelOptions options;
   std::string mpi_library;    // what liblammps' MPI says it is
@@ -82,7 +82,7 @@ class PythonModel {
   virtual ~PythonModel() = default;
   std::vector<std::string> elements;
   double cutoff = 0.0;         // angstrom
-  int columns = 6;             // numbers that an EFG model gives for each centre
+  int columns = 6;             // numbers that a model for `of_atoms` gives for each centre
   std::string sha256;          // of the model file
   bool on_device = false;      // an energy model that keeps the pair list and is given positions
   bool third_party = false;    // an ML-IAP object: it sees MliapExtras, and may exchange rows of ghost atoms
@@ -95,9 +95,9 @@ class PythonModel {
                             const std::vector<int> &elements) = 0;
   virtual Failure evaluate(const double *positions, int natoms, bool shared, bool centroid, DeviceResult &result) = 0;
 
-  // Electric field gradient, xx yy zz xy xz yz for each centre, atomic units; a seventh number if the options ask for
-  // it.
-  virtual Failure efg(const CentredPairs &pairs, std::vector<double> &tensors) = 0;
+  // Numbers of each centre, `columns` of them. An electric field gradient is xx yy zz xy xz yz, atomic units, before
+  // what else the options ask for; a grade of extrapolation is one number.
+  virtual Failure of_atoms(const CentredPairs &pairs, std::vector<double> &results) = 0;
 };
 
 // Entry points of the bridge, found by name.

@@ -1,6 +1,6 @@
 // Registers the styles of efgmd with LAMMPS.
 
-#include "compute_efg_atom.h"
+#include "compute_model_atom.h"
 #include "lammps_plugin_api.h"
 #include "pair_mliap_python.h"
 
@@ -26,7 +26,12 @@ Pair *create_builtin_mliap(LAMMPS *lmp)
 
 Compute *create_efg(LAMMPS *lmp, int narg, char **arg)
 {
-  return new ComputeEFGAtom(lmp, narg, arg);
+  return new ComputeModelAtom(lmp, narg, arg, "efg", "electric field gradient");
+}
+
+Compute *create_extrapolation(LAMMPS *lmp, int narg, char **arg)
+{
+  return new ComputeModelAtom(lmp, narg, arg, "extrapolation", "grade of extrapolation");
 }
 
 // Some builds of LAMMPS have Python in their own ML-IAP; its class for that exists only there.
@@ -67,9 +72,15 @@ extern "C" __attribute__((visibility("default"))) void efgmd_add_styles(void *ho
     if (builtin_mliap) add_pair("mliap/builtin", "pair mliap/builtin: LAMMPS' own pair mliap", &create_builtin_mliap);
   }
 
-  plugin.style = "compute";
-  plugin.name = "efg/atom";
-  plugin.info = "compute efg/atom: electric field gradients (efgmd)";
-  plugin.creator.v2 = reinterpret_cast<lammpsplugin_factory2 *>(&create_efg);
-  register_style(&plugin, lmp);
+  auto add_compute = [&](const char *name, const char *info, Compute *(*creator)(LAMMPS *, int, char **) ) {
+    plugin.style = "compute";
+    plugin.name = name;
+    plugin.info = info;
+    plugin.creator.v2 = reinterpret_cast<lammpsplugin_factory2 *>(creator);
+    register_style(&plugin, lmp);
+  };
+
+  add_compute("efg/atom", "compute efg/atom: electric field gradients (efgmd)", &create_efg);
+  add_compute("extrapolation/atom", "compute extrapolation/atom: distance from a model's training data (efgmd)",
+              &create_extrapolation);
 }

@@ -16,7 +16,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from efgmd.frames.neighbours import Batch, batch_of
-from efgmd.models import EFGModel
+from efgmd.models import EFGModel, EnergyModel
 from efgmd.models.io import load_model
 from efgmd.training.predictions import predict_energy
 
@@ -52,10 +52,14 @@ class _ModelCalculator(Calculator):
 
 
 class EnergyCalculator(_ModelCalculator):
-    """Energy model: energy, energies (eV), forces (eV/angstrom) and, in a periodic cell, stress (eV/angstrom^3)."""
+    """Energy model: energy, energies (eV), forces (eV/angstrom) and, in a periodic cell, stress (eV/angstrom^3).
+
+    ``calc.get_property("extrapolation", atoms)`` gives the grade of extrapolation of each atom, of shape ``(N,)``; see
+    `efgmd.models.EnergyModel.extrapolation`.
+    """
 
     kind = "energy"
-    implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
+    implemented_properties = ["energy", "free_energy", "energies", "forces", "stress", "extrapolation"]  # noqa: RUF012
 
     def calculate(
         self,
@@ -63,12 +67,14 @@ class EnergyCalculator(_ModelCalculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
-        """Compute all properties at once; called by ASE.
+        """Compute all properties at once, the grade of extrapolation only where it is asked for; called by ASE.
 
         Raises
         ------
         DataError
             An element that the model does not know, or positions that are not finite.
+        ModelFileError
+            If the grade is wanted of a model that did not record its training atoms.
         """
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
@@ -84,6 +90,10 @@ class EnergyCalculator(_ModelCalculator):
         }
         if float(batch.volumes[0]) > 0:
             self.results["stress"] = full_3x3_to_voigt_6_stress(predicted.stress[0].double().cpu().numpy())
+        if "extrapolation" in properties:
+            with torch.no_grad():
+                grades = cast(EnergyModel, self.model).extrapolation(batch.neighbourhoods)
+            self.results["extrapolation"] = grades.double().cpu().numpy()
 
 
 class EFGCalculator(_ModelCalculator):

@@ -40,10 +40,12 @@ def perovskite(repeat=(2, 2, 2), seed=0, tilt=0.0, shake=0.08):
 def save_random_models(folder):
     """Save small random models energy, efg and committee (.safetensors, an EFG model too); returns the folder.
 
-    The EFG model sees further than the energy model, so its neighbours are not those of the pair style.
+    The EFG model sees further than the energy model, so its neighbours are not those of the pair style. The energy
+    model has recorded perovskites that are shaken less than those of the tests.
     """
     import torch
 
+    from efgmd.frames.neighbours import batch_of
     from efgmd.models import EFGModel, EnergyModel
     from efgmd.models.io import save_model
 
@@ -51,6 +53,8 @@ def save_random_models(folder):
     sizes = {"n_radial": 4, "lmax": 2, "channels": 6, "hidden": 8}
     energy = EnergyModel(ELEMENTS, cutoff=4.5, **sizes)
     energy.set_energy_references({element: -1.0 - k for k, element in enumerate(ELEMENTS)})
+    known = [perovskite(seed=seed, shake=0.05) for seed in range(21, 27)]
+    energy.record_training(lambda: (batch_of(a, 4.5, ELEMENTS, energy.dtype).neighbourhoods for a in known), list)
     save_model(folder / "energy.safetensors", energy)
     efg = EFGModel(ELEMENTS, cutoff=5.5, outputs=6, **sizes)
     committee = EFGModel(ELEMENTS, cutoff=5.5, outputs=6, committee=3, **sizes)

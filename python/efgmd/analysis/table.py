@@ -144,7 +144,8 @@ def all_warnings(results: dict[str, Any]) -> list[str]:
     """Warnings of all temperatures, those that agree in one line."""
     found: dict[str, list[str]] = {}
     for entry in results["temperatures"]:
-        for text in symmetry_warnings(entry["symmetry"]) + axis_warnings(entry) + length_warnings(entry["sites"]):
+        texts = symmetry_warnings(entry["symmetry"]) + axis_warnings(entry) + length_warnings(entry["sites"])
+        for text in texts + extrapolation_warnings(entry.get("extrapolation")):
             found.setdefault(text, []).append(f"{entry['temperature_K']:g}")
     return [f"{', '.join(temperatures)} K: {text}" for text, temperatures in found.items()]
 
@@ -175,6 +176,18 @@ def axis_warnings(entry: dict[str, Any]) -> list[str]:
     return [
         "the unique axis of the cell moved during the run: tensors are averaged over differently turned domains and "
         "look more cubic than one domain; follow it (sites.follow_axis) or use a larger cell"
+    ]
+
+
+def extrapolation_warnings(watched: dict[str, Any] | None) -> list[str]:
+    """What to say when atoms have been farther from the force field's training data than is safe."""
+    if not watched or not watched["frames_above"]:
+        return []
+    where = f"atom {watched['atom']} ({watched['element']}) at {watched['time_ps']:.4g} ps"
+    return [
+        f"the force field extrapolates in {watched['frames_above']} of {watched['frames']} frames, up to grade "
+        f"{watched['largest']:.1f} where {watched['limit']:g} is the limit, {where}: save such frames "
+        "(extrapolation.action), label them and train again"
     ]
 
 

@@ -20,6 +20,7 @@ from efgmd.analysis.statistics import BlockAverage, Estimate
 from efgmd.campaign.config import Sites
 from efgmd.campaign.sampling import cell_matrix
 from efgmd.campaign.spec import RunSpec
+from efgmd.campaign.watch import summary
 from efgmd.campaign.worker import STORE_FILE
 from efgmd.errors import StoreError
 from efgmd.nuclei import Nucleus
@@ -114,6 +115,7 @@ class TemperatureAnalysis:
             },
             "axes": follower.description,
             "traces": _traces(store, run),
+            "extrapolation": None if isinstance(run, ImportedRun) else summary(folder, run),
             "notes": list(run.notes) if isinstance(run, ImportedRun) else [],
             "sites": rows,
         }

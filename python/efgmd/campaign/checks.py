@@ -60,6 +60,8 @@ class CheckedCampaign:
         The force field.
     efg
         The EFG model.
+    watched
+        Whether extrapolation of the force field is watched.
     notes
         Choices made for the user, one line each.
     """
@@ -70,6 +72,7 @@ class CheckedCampaign:
     masses: tuple[float, ...]
     energy: ModelInfo
     efg: ModelInfo
+    watched: bool
     notes: tuple[str, ...]
 
 
@@ -116,12 +119,23 @@ def check_campaign(campaign: Campaign, source: Path) -> CheckedCampaign:
         if strange:
             problems.append(f"{name}: found {_listed(strange)}, expected elements among {_listed(present)}")
     problems += _site_problems(campaign, atoms)
+    wanted = campaign.extrapolation.action != "ignore"
+    recorded = energy is not None and bool(energy.metadata.get("training_range"))
+    if energy and wanted and not recorded and "action" in campaign.extrapolation.model_fields_set:
+        problems.append(
+            f"extrapolation.action: found {campaign.extrapolation.action}, but {energy.path.name} did not record the "
+            "atoms that it was trained on; expected ignore, or a force field trained with this version of efgmd"
+        )
     if campaign.masses and problems == [] and any(element not in atomic_numbers for element in campaign.masses):
         problems.append("masses: expected chemical symbols")
     if problems or energy is None or efg is None:
         raise ConfigError(problems, str(source))
     masses, notes = _masses(campaign, elements)
-    return CheckedCampaign(campaign, atoms, elements, masses, energy, efg, notes)
+    if wanted and not recorded:
+        notes += (
+            f"{energy.path.name} did not record the atoms that it was trained on: its extrapolation is not watched",
+        )
+    return CheckedCampaign(campaign, atoms, elements, masses, energy, efg, wanted and recorded, notes)
 
 
 def _listed(names: Any) -> str:

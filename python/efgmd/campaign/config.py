@@ -221,6 +221,25 @@ class Sites(Section):
     axis_window_ps: Positive = 2.0
 
 
+class Extrapolation(Section):
+    """Watch over the force field: how far atoms are from those that it was trained on.
+
+    Attributes
+    ----------
+    action
+        When a frame is beyond the limit: ``warn`` in the results; ``save`` it too (``extrapolation.extxyz``), for
+        labelling; ``stop`` the run there. ``ignore``: nobody looks.
+    limit
+        Grade of extrapolation; 1 is as far as the farthest training atom of the element.
+    interval_ps
+        Time between looks.
+    """
+
+    action: Literal["ignore", "warn", "save", "stop"] = "warn"
+    limit: Positive = 1.5
+    interval_ps: Positive = 0.5
+
+
 def _nucleus_entry(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
@@ -269,6 +288,8 @@ class Campaign(Section):
         Wall-clock time between restart files.
     sites
         Grouping of nuclei.
+    extrapolation
+        Watch over the force field.
     target_error
         Sampling error of Cq (MHz) to reach, by nucleus; the results say how much longer to run for it.
     transition
@@ -303,6 +324,7 @@ class Campaign(Section):
     ranks: Count = 1
     restart_minutes: NotNegative = 5.0
     sites: Sites = Sites()
+    extrapolation: Extrapolation = Extrapolation()
     target_error: dict[str, Positive] = Field(default={})
     transition: Transition = Transition()
 

@@ -12,6 +12,7 @@ LOG_FILE = "log.lammps"
 EFG_COMPUTE = "efg"
 #: The same tensors with those of each member of the committee; evaluated in place of the other, now and then.
 MEMBERS_COMPUTE = "efg_members"
+EXTRAPOLATION_COMPUTE = "extrapolation"
 #: Neighbour skin (angstrom): rebuilds every few tens of steps at 300-500 K with hydrogen or deuterium.
 SKIN = 1.0
 
@@ -62,6 +63,14 @@ def tensor_commands(spec: RunSpec) -> list[str]:
     tensors = " ".join(["all efg/atom", quoted(spec.efg_model), *spec.elements, *_precision(spec)])
     members = [f"compute {MEMBERS_COMPUTE} {tensors} members yes"] if spec.committee > 1 else []
     return [f"compute {EFG_COMPUTE} {tensors}", *members]
+
+
+def watch_commands(spec: RunSpec) -> list[str]:
+    """The compute of the grades of extrapolation, if they are watched."""
+    if not spec.watch:
+        return []
+    arguments = ["all extrapolation/atom", quoted(spec.energy_model), *spec.elements, *_precision(spec)]
+    return [" ".join([f"compute {EXTRAPOLATION_COMPUTE}", *arguments])]
 
 
 def start_commands(spec: DynamicsSpec) -> list[str]:

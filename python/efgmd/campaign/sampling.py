@@ -92,6 +92,40 @@ def local_coordinates(lmp: Any) -> tuple[FloatArray, NDArray[np.int64], FloatArr
     return cell, np.array(lmp.numpy.extract_atom("id")[:n_local], dtype=np.int64), scaled
 
 
+def in_order(comm: Any, n_atoms: int, tags: NDArray[np.int64], *arrays: FloatArray) -> list[FloatArray] | None:
+    """Arrays of all ranks' atoms, gathered in the order of the atoms' ids; every rank must call it.
+
+    Parameters
+    ----------
+    comm
+        Communicator.
+    n_atoms
+        Total number of atoms N; their ids must be 1..N.
+    tags
+        Ids of this rank's n atoms, ``(n,)``.
+    arrays
+        Values of this rank's atoms, each ``(n, ...)``.
+
+    Returns
+    -------
+    list or None
+        Each ``(N, ...)`` on rank 0, None on the others.
+
+    Raises
+    ------
+    DataError
+        On rank 0, when atoms are missing.
+    """
+    parts = comm.gather((tags, *arrays), root=0)
+    if parts is None:
+        return None
+    joined, *values = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.argsort(joined, kind="stable")
+    if not np.array_equal(joined[order], np.arange(1, n_atoms + 1)):
+        raise DataError(f"{n_atoms - len(np.unique(joined))} of {n_atoms} atoms are lost; use a smaller timestep_fs")
+    return [value[order] for value in values]
+
+
 def take_sample(lmp: Any, comm: Any, n_atoms: int, committee: int = 0) -> Sample | None:
     """Evaluate the EFG compute on the current step and gather it; every rank must call it.
 
@@ -126,19 +160,14 @@ def take_sample(lmp: Any, comm: Any, n_atoms: int, committee: int = 0) -> Sample
     if n_local:
         efg = np.array(values[:n_local], dtype=np.float64)
     cell, tags, scaled = local_coordinates(lmp)
-    parts = comm.gather((tags, efg, scaled), root=0)
-    if parts is None:
+    gathered = in_order(comm, n_atoms, tags, efg, scaled)
+    if gathered is None:
         return None
-    order = np.concatenate([part[0] for part in parts]) - 1
-    if len(order) != n_atoms or len(np.unique(order)) != n_atoms:
-        raise DataError(f"{n_atoms - len(np.unique(order))} of {n_atoms} atoms are lost; use a smaller timestep_fs")
-    sorted_efg, sorted_scaled = np.empty((n_atoms, 6 + 6 * committee)), np.empty((n_atoms, 3))
-    sorted_efg[order] = np.concatenate([part[1] for part in parts])
-    sorted_scaled[order] = np.concatenate([part[2] for part in parts])
-    if not np.isfinite(sorted_efg).all():
+    efg, scaled = gathered
+    if not np.isfinite(efg).all():
         raise DataError("the EFG model returned values that are not finite; look at the last frames of the trajectory")
-    members = sorted_efg[:, 6:].reshape(n_atoms, committee, 6) if committee else None
-    return Sample(sorted_efg[:, :6], sorted_scaled, cell, scalars, members)
+    members = efg[:, 6:].reshape(n_atoms, committee, 6) if committee else None
+    return Sample(efg[:, :6], scaled, cell, scalars, members)
 
 
 class BlockMean:

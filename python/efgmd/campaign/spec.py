@@ -95,6 +95,9 @@ class RunSpec(DynamicsSpec):
         Members of the EFG model.
     spread_scales
         By element, error over spread of the committee on held-out data.
+    watch
+        What is done about extrapolation of the force field: ``action``, ``limit`` and ``steps`` between looks; or
+        nothing.
     """
 
     structure_hash: str
@@ -108,9 +111,11 @@ class RunSpec(DynamicsSpec):
     restart_minutes: float
     committee: int = 1
     spread_scales: dict[str, float] = field(default_factory=dict)
+    watch: dict[str, Any] = field(default_factory=dict)
 
-    # Where files lie, how long it lasts, how often it saves; and what the hash of the EFG model decides.
-    FREE = ("energy_model", "efg_model", "n_samples", "restart_minutes", "committee", "spread_scales")
+    # Where files lie, how long it lasts, how often it saves, what it looks at; and what the hash of the EFG model
+    # decides.
+    FREE = ("energy_model", "efg_model", "n_samples", "restart_minutes", "committee", "spread_scales", "watch")
 
     @property
     def total_steps(self) -> int:
@@ -150,12 +155,21 @@ def make_specs(checked: CheckedCampaign) -> list[RunSpec]:
         "restart_minutes": campaign.restart_minutes,
         "committee": checked.efg.committee,
         "spread_scales": checked.efg.spread_scales,
+        "watch": _watch(checked),
     }
     # The seed belongs to the temperature, not to its place in the list: adding temperatures later changes no run.
     return [
         RunSpec(temperature=temperature, seed=campaign.seed + round(temperature * 1000), **common)
         for temperature in campaign.temperatures
     ]
+
+
+def _watch(checked: CheckedCampaign) -> dict[str, Any]:
+    campaign, chosen = checked.campaign, checked.campaign.extrapolation
+    if not checked.watched:
+        return {}
+    steps = _multiple(chosen.interval_ps * 1000 / campaign.timestep_fs, campaign.sampling_steps)
+    return {"action": chosen.action, "limit": chosen.limit, "steps": steps}
 
 
 def _multiple(steps: float, unit: int) -> int:

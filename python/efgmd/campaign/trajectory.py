@@ -1,28 +1,46 @@
-"""The sparse trajectory of a run: extended XYZ with tensors, cut back like the store when a run resumes."""
+"""Sparse frames of a run: extended XYZ, cut back like the store when a run resumes."""
 
 from pathlib import Path
 
 import numpy as np
 
-from efgmd.campaign.sampling import Sample, cell_matrix
-from efgmd.tensors import six_to_matrix
+from efgmd.campaign.sampling import FloatArray, cell_matrix
 
 TRAJECTORY_FILE = "trajectory.extxyz"
 
 
-def append_frame(path: Path, symbols: list[str], sample: Sample, step: int, time_fs: float) -> None:
-    """Append one configuration, unwrapped, with its tensors (``efg``, nine numbers per atom, a.u.) and its step.
+def append_frame(
+    path: Path,
+    symbols: list[str],
+    cell: FloatArray,
+    scaled: FloatArray,
+    arrays: dict[str, FloatArray],
+    info: dict[str, float],
+) -> None:
+    """Append one configuration, unwrapped.
 
     Written by hand, because ASE's writer talks to all MPI ranks and only rank 0 has the configuration.
+
+    Parameters
+    ----------
+    path
+        Extended XYZ file.
+    symbols
+        Elements of the N atoms.
+    cell, scaled
+        Lx ly lz xy xz yz in angstrom, and fractional coordinates ``(N, 3)``.
+    arrays
+        Further values of the atoms by name, ``(N, k)``.
+    info
+        Numbers of the frame; ``step`` among them, by which `cut_trajectory` goes.
     """
-    cell = cell_matrix(sample.cell)
-    lattice = " ".join(f"{value:.10g}" for value in cell.ravel())
-    comment = (
-        f'Lattice="{lattice}" Properties=species:S:1:pos:R:3:efg:R:9 pbc="T T T" '
-        f"step={step} time_fs={time_fs:.10g} temperature_K={sample.scalars['temperature']:.8g}"
-    )
-    numbers = np.hstack([sample.scaled @ cell, six_to_matrix(sample.efg).reshape(-1, 9)])
-    lines = [symbol + "".join(f" {value:.9g}" for value in row) for symbol, row in zip(symbols, numbers, strict=True)]
+    matrix = cell_matrix(cell)
+    lattice = " ".join(f"{value:.10g}" for value in matrix.ravel())
+    columns = "".join(f":{name}:R:{values.shape[1]}" for name, values in arrays.items())
+    numbers = " ".join(f"{name}={value:.10g}" for name, value in info.items())
+    comment = f'Lattice="{lattice}" Properties=species:S:1:pos:R:3{columns} pbc="T T T" {numbers}'
+    rows = np.hstack([scaled @ matrix, *arrays.values()])
+    lines = [symbol + "".join(f" {value:.9g}" for value in row) for symbol, row in zip(symbols, rows, strict=True)]
     with open(path, "a", encoding="utf-8") as stream:
         stream.write("\n".join([str(len(symbols)), comment, *lines]) + "\n")
 

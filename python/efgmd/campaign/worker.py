@@ -10,14 +10,23 @@ import time
 from pathlib import Path
 from typing import Any
 
-from efgmd.campaign.deck import LOG_FILE, ensemble_commands, start_commands, system_commands, tensor_commands
+from efgmd.campaign.deck import (
+    LOG_FILE,
+    ensemble_commands,
+    start_commands,
+    system_commands,
+    tensor_commands,
+    watch_commands,
+)
 from efgmd.campaign.job import Progress, telling_failures
 from efgmd.campaign.provenance import versions
 from efgmd.campaign.sampling import BlockMean, Sample, departure, read_scalars, take_sample
 from efgmd.campaign.spec import RunSpec
 from efgmd.campaign.trajectory import TRAJECTORY_FILE, append_frame, cut_trajectory
+from efgmd.campaign.watch import Watch
 from efgmd.errors import DataError
 from efgmd.store import BLOCKS_PER_MEMBER_ROW, StoreWriter
+from efgmd.tensors import six_to_matrix
 
 STORE_FILE = "efg.h5"
 _KEPT_RESTARTS = 2
@@ -43,6 +52,7 @@ class Run:
         self.store: StoreWriter | None = None
         self.start_volume = 0.0
         self.progress = Progress(folder, self.spec) if self.root else None
+        self.watch = Watch(folder, self.spec, comm) if self.spec.watch else None
 
     def run(self) -> None:
         """Run from the start, or from the last restart file, to the last sample."""
@@ -63,11 +73,13 @@ class Run:
             )
             self.store.cut(step)
             cut_trajectory(self.folder / TRAJECTORY_FILE, step)
+        if self.watch:
+            self.watch.resume(step)
         if step >= spec.total_steps:
             return
         log = ["-log", f"{LOG_FILE}"] if restart is None else ["-log", f"{LOG_FILE}.{step}"]
         lmp = create_lammps(["-screen", "none", "-nocite", *log], comm=comm)
-        lmp.commands_list([*system_commands(spec, restart), *tensor_commands(spec)])
+        lmp.commands_list([*system_commands(spec, restart), *tensor_commands(spec), *watch_commands(spec)])
         if restart is None:
             lmp.commands_list(start_commands(spec))
         lmp.commands_list([*ensemble_commands(spec), f"thermo {spec.sampling_steps}", "run 0 post no"])
@@ -83,6 +95,8 @@ class Run:
             lmp.command(f"run {chunk} pre no post no")
             step += chunk
             self._check_state(read_scalars(lmp), step)
+            if self.watch:
+                self.watch.look(lmp, step)
             saved = self._save_when_due(lmp, step, saved, at_end=False)
         # The log would grow by a few lines per sample; the store holds the thermodynamic series from here on.
         lmp.command("log none")
@@ -90,6 +104,8 @@ class Run:
             lmp.command(f"run {spec.sampling_steps} pre no post no")
             step += spec.sampling_steps
             block_done = self._sample(lmp, step)
+            if self.watch:
+                self.watch.look(lmp, step)
             if block_done:
                 saved = self._save_when_due(lmp, step, saved, at_end=step == spec.total_steps)
 
@@ -116,8 +132,10 @@ class Run:
         spec = self.spec
         produced = step - spec.equilibration_steps
         if spec.trajectory_steps and produced % spec.trajectory_steps == 0:
-            path = self.folder / TRAJECTORY_FILE
-            append_frame(path, spec.symbols, sample, step, step * spec.timestep_fs)
+            arrays = {"efg": six_to_matrix(sample.efg).reshape(-1, 9)}
+            temperature = sample.scalars["temperature"]
+            info = {"step": step, "time_fs": step * spec.timestep_fs, "temperature_K": temperature}
+            append_frame(self.folder / TRAJECTORY_FILE, spec.symbols, sample.cell, sample.scaled, arrays, info)
 
     def _check_state(self, scalars: dict[str, float], step: int) -> None:
         """Stop a run that has left physics before it fills the store with nonsense."""

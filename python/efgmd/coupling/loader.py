@@ -4,6 +4,7 @@ from typing import Any
 
 from efgmd.coupling.device import DeviceEnergy, torch_device
 from efgmd.coupling.efg import NativeEFG
+from efgmd.coupling.extrapolation import NativeExtrapolation
 from efgmd.coupling.header import read_header
 from efgmd.coupling.mliap import NativeEnergy
 from efgmd.coupling.mpi import check_same_mpi
@@ -29,7 +30,7 @@ def open_model(
     path
         Model file.
     kind
-        ``"energy"`` or ``"efg"``.
+        ``"energy"``, ``"efg"`` or ``"extrapolation"`` (of an energy model).
     dtype
         ``"float32"`` or ``"float64"``.
     device
@@ -47,7 +48,7 @@ def open_model(
 
     Returns
     -------
-    NativeEnergy, DeviceEnergy, NativeEFG or ThirdPartyModel
+    NativeEnergy, DeviceEnergy, NativeEFG, NativeExtrapolation or ThirdPartyModel
         An object with ``elements``, ``cutoff`` (angstrom), ``sha256`` and the methods the plugin calls.
 
     Raises
@@ -68,6 +69,8 @@ def open_model(
     where = torch_device(device, local_rank)
     if kind == "efg":
         return NativeEFG(path, dtype, threads, where, uncertainty, members)
+    if kind == "extrapolation":
+        return NativeExtrapolation(path, dtype, threads, where)
     if device == "cpu":
         return NativeEnergy(path, dtype, threads, where)
     return DeviceEnergy(path, dtype, threads, where)

@@ -40,8 +40,10 @@ class NativeModel:
         Elements the model knows; species are indices into it.
     cutoff : float
         Cutoff radius, angstrom.
+    metadata : dict
+        Of the file.
     hyperparameters : dict
-        All that the file says about the shape of the model.
+        All that they say about the shape of the model.
 
     Raises
     ------
@@ -67,6 +69,7 @@ class NativeModel:
             self.cutoff = float(self.hyperparameters["cutoff"])
         except (KeyError, TypeError, ValueError):
             raise ModelFileError(f"{path} names no elements or no cutoff: the file is damaged") from None
+        self.metadata = metadata
         self.path, self.dtype, self.threads, self.device = path, dtype, threads, device
         self.sha256 = file_hash(path)
         self._model: Any = None

@@ -1,5 +1,6 @@
 """Energy model: one scalar per centre, forces by differentiation."""
 
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 import torch
@@ -12,6 +13,7 @@ from efgmd.models.fused import FusedEnergy
 from efgmd.models.model import LocalModel
 from efgmd.models.neighbourhoods import Neighbourhoods
 from efgmd.models.repulsion import ShortRangeRepulsion
+from efgmd.models.training_range import TrainingRange
 
 
 class EnergyModel(LocalModel):
@@ -49,6 +51,7 @@ class EnergyModel(LocalModel):
         sizes = [network.n_invariants for network in self.backbone.elements()]
         self.heads = nn.ModuleList([mlp([n, hidden, hidden, 1]) for n in sizes])
         self.repulsion = ShortRangeRepulsion([atomic_numbers[e] for e in self.elements])
+        self.training_range = TrainingRange(len(self.elements))
         self._compiled: FusedEnergy | None = None
         self.register_buffer("references", torch.zeros(len(self.elements), dtype=torch.float64))
 
@@ -108,6 +111,46 @@ class EnergyModel(LocalModel):
         else:
             energies, gradient = self.differentiated(nb)
         return energies + self.references[nb.species], gradient
+
+    def extrapolation(self, nb: Neighbourhoods) -> torch.Tensor:
+        """Grade of extrapolation of each centre ``(N,)``, see `efgmd.models.training_range.TrainingRange`.
+
+        Above 1 a centre's surroundings are farther from the mean than those of any atom of its element in the training
+        and validation frames; at several times 1 its energy and forces are not to be trusted.
+
+        Raises
+        ------
+        ModelFileError
+            If the model did not record its training atoms.
+        """
+        if not self.training_range.known:
+            raise ModelFileError(
+                "this energy model did not record the atoms that it was trained on: train it with this version of efgmd"
+            )
+        if not len(nb.species):
+            return nb.vectors.new_zeros(0)
+        networks = self.backbone.elements()
+        return self.per_centre(nb, lambda s, block: self.training_range(s, networks[s](block).invariants))
+
+    def record_training(
+        self, training: Callable[[], Iterable[Neighbourhoods]], validation: Callable[[], Iterable[Neighbourhoods]]
+    ) -> None:
+        """Record the training atoms, for :meth:`extrapolation`.
+
+        Parameters
+        ----------
+        training, validation
+            Each call gives the neighbourhoods of all these frames, in any portions.
+        """
+        networks = self.backbone.elements()
+
+        def features(batches: Callable[[], Iterable[Neighbourhoods]]) -> Iterator[tuple[int, torch.Tensor]]:
+            for nb in batches():
+                for s, block in enumerate(self.backbone.densities(nb)[0]):
+                    if block.shape[1]:
+                        yield s, networks[s](block).invariants
+
+        self.training_range.record(lambda: features(training), lambda: features(validation), networks[0].n_invariants)
 
     def differentiated(self, nb: Neighbourhoods) -> tuple[torch.Tensor, torch.Tensor]:
         """Interaction energies ``(N,)``, float64, and their derivative ``(P, 3)``, by automatic differentiation."""

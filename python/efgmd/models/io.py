@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,8 +18,13 @@ from efgmd.models.model import LocalModel
 from efgmd.models.neighbourhoods import Neighbourhoods
 
 FORMAT = "efgmd-model"
-SCHEMA = 2  # 2: EFG models may have a linear part
+SCHEMA = 3  # 2: EFG models may have a linear part; 3: energy models record their training atoms
 UNITS = {"length": "angstrom", "energy": "eV", "efg": "Hartree/(e bohr^2)"}
+#: By kind, the schema since which files have these tensors; in older ones they are those of a new model.
+_SINCE = {
+    "energy": (3, [f"training_range.{name}" for name in ("means", "whitening", "limits")]),
+    "efg": (2, ["spread_limits"]),
+}
 _KINDS: dict[str, type[LocalModel]] = {"energy": EnergyModel, "efg": EFGModel}
 
 
@@ -76,6 +81,8 @@ def save_model(path: str | Path, model: LocalModel, training: dict[str, Any] | N
         "probe": probe(copy.deepcopy(model).double().eval().requires_grad_(False)),
         "training": training or {},
     }
+    if isinstance(model, EnergyModel):
+        metadata["training_range"] = model.training_range.known
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -156,8 +163,9 @@ def load_model(
         model = _KINDS[metadata["kind"]](tuple(hyper.pop("elements")), **hyper).double()
         with safe_open(Path(path), framework="pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (safe_open is not iterable)
-        if metadata["kind"] == "efg" and metadata["schema"] < 2:
-            state["spread_limits"] = cast(EFGModel, model).spread_limits
+        since, names_of_new = _SINCE[metadata["kind"]]
+        if metadata["schema"] < since:
+            state |= {name: model.state_dict()[name] for name in names_of_new}
         model.load_state_dict(state)
         model.eval().requires_grad_(False)
         changed = _differs(probe(model), metadata["probe"])

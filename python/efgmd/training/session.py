@@ -2,7 +2,7 @@
 
 import platform
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from rich.console import Console
 
 import efgmd
 from efgmd.errors import ConfigError, DataError
-from efgmd.models import EFGModel, EnergyModel
+from efgmd.models import EFGModel, EnergyModel, Neighbourhoods
 from efgmd.models.io import load_model, save_model
 from efgmd.training import evaluation, plots
 from efgmd.training.config import TrainingConfig, check_hyperparameters
@@ -40,7 +40,7 @@ from efgmd.training.predictions import predict_energy
 from efgmd.training.ridge import LinearFit, fit_linear
 
 _MODELS: dict[str, type[EnergyModel] | type[EFGModel]] = {"energy": EnergyModel, "efg": EFGModel}
-#: Atoms whose neighbourhoods set the standardising constants of a new model.
+#: Atoms that are evaluated at once where it is not training, and that set the standardising constants of a new model.
 _CALIBRATION_ATOMS = 3000
 
 
@@ -162,6 +162,9 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
         journal.log(f"ended: {outcome.reason}; best epoch {outcome.best_epoch}; {outcome.seconds:.1f} s")
         if config.kind == "energy":
             model.references.copy_(torch.from_numpy(references))
+            model.record_training(
+                lambda: _neighbourhoods(frames, config.device), lambda: _neighbourhoods(held_out, config.device)
+            )
         if config.kind == "efg" and model.committee > 1:
             evaluation.calibrate_spread(model, validation)
         accuracy = {}
@@ -258,7 +261,7 @@ def _new_model(config: TrainingConfig, training: LabelledFrames) -> tuple[Any, A
 
 
 def copy_matching(source: torch.nn.Module, target: torch.nn.Module) -> str:
-    """Copy the tensors whose names and shapes match, except element references; return a report.
+    """Copy the tensors whose names and shapes match, except what the new data decide; return a report.
 
     Raises
     ------
@@ -269,7 +272,7 @@ def copy_matching(source: torch.nn.Module, target: torch.nn.Module) -> str:
     copied, left = [], []
     with torch.no_grad():
         for name, tensor in target.state_dict().items():
-            if name == "references":
+            if name == "references" or name.startswith("training_range."):
                 continue
             if name in available and available[name].shape == tensor.shape:
                 tensor.copy_(available[name])
@@ -287,6 +290,14 @@ def _some(data: LabelledFrames) -> LabelledFrames:
     mean = sum(map(len, data.frames)) / len(data.frames)
     count = min(len(data.frames), max(1, round(_CALIBRATION_ATOMS / mean)))
     return data.subset(np.linspace(0, len(data.frames) - 1, count).round().astype(int).tolist())
+
+
+def _neighbourhoods(frames: Sequence[Prepared], device: str) -> Iterator[Neighbourhoods]:
+    """Those of all frames, some thousand atoms at a time."""
+    mean = sum(frame.n_atoms for frame in frames) / len(frames)
+    size = max(1, round(_CALIBRATION_ATOMS / mean))
+    for start in range(0, len(frames), size):
+        yield collate(frames[start : start + size])[0].to(device).neighbourhoods
 
 
 def _fit_references(model: Any, data: LabelledFrames, config: TrainingConfig, network: bool) -> np.ndarray:

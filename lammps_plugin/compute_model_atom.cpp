@@ -1,4 +1,4 @@
-#include "compute_efg_atom.h"
+#include "compute_model_atom.h"
 
 #include "instability.h"
 #include "neighbour_search.h"
@@ -20,36 +20,42 @@
 
 using namespace LAMMPS_NS;
 
-static const char STYLE[] = "Compute efg/atom";
-
 /* ---------------------------------------------------------------------- */
 
-ComputeEFGAtom::ComputeEFGAtom(LAMMPS *lmp, int narg, char **arg) : Compute(lmp, narg, arg)
+ComputeModelAtom::ComputeModelAtom(LAMMPS *lmp, int narg, char **arg, const std::string &kind,
+                                   const std::string &quantity) :
+    Compute(lmp, narg, arg),
+    name(std::string("Compute ") + style), quantity(quantity)
 {
   if (domain->box_exist == 0)
-    error->all(FLERR, "{}: write it after the box and the atom types are defined (read_data, create_box)", STYLE);
+    error->all(FLERR, "{}: write it after the box and the atom types are defined (read_data, create_box)", name);
   if (strcmp(update->unit_style, "metal") != 0 && strcmp(update->unit_style, "real") != 0)
-    error->all(FLERR, "{}: units {} are not supported, use metal or real (lengths in angstrom)", STYLE,
+    error->all(FLERR, "{}: units {} are not supported, use metal or real (lengths in angstrom)", name,
                update->unit_style);
-  efgmd::ModelOptions options = efgmd::take_options(lmp, STYLE, narg, arg);
+  efgmd::ModelOptions options = efgmd::take_options(lmp, name, narg, arg);
   if (narg < 5)
-    error->all(FLERR, "Illegal compute efg/atom command, expected: compute ID GROUP efg/atom MODEL followed by one "
-                      "element name per atom type");
+    error->all(
+        FLERR,
+        "Illegal compute {0} command, expected: compute ID GROUP {0} MODEL followed by one element name per atom "
+        "type",
+        style);
 
   peratom_flag = 1;
   dynamic_group_allow = 1;
 
-  model = efgmd::open_model(lmp, STYLE, "efg", arg[3], options);
-  size_peratom_cols = model->columns;
-  element = efgmd::match_elements(lmp, STYLE, arg[3], model->elements, narg - 4, arg + 4);
+  if (kind != "efg" && (options.uncertainty || options.members))
+    error->all(FLERR, "{}: uncertainty and members are options of compute efg/atom", name);
+  model = efgmd::open_model(lmp, name, kind, arg[3], options);
+  size_peratom_cols = model->columns > 1 ? model->columns : 0;
+  element = efgmd::match_elements(lmp, name, arg[3], model->elements, narg - 4, arg + 4);
   search = std::make_unique<efgmd::NeighbourSearch>(model->cutoff);
 }
 
 /* ---------------------------------------------------------------------- */
 
-ComputeEFGAtom::~ComputeEFGAtom()
+ComputeModelAtom::~ComputeModelAtom()
 {
-  memory->destroy(efg);
+  memory->destroy(values);
 }
 
 /* ----------------------------------------------------------------------
@@ -57,10 +63,10 @@ ComputeEFGAtom::~ComputeEFGAtom()
    by the skin: the ghost region must reach that much further than the model.
 ------------------------------------------------------------------------- */
 
-void ComputeEFGAtom::init()
+void ComputeModelAtom::init()
 {
   if (comm->mode != Comm::SINGLE)
-    error->all(FLERR, "{}: one ghost cutoff for all atoms is needed, write comm_modify mode single", STYLE);
+    error->all(FLERR, "{}: one ghost cutoff for all atoms is needed, write comm_modify mode single", name);
   double ghosts = comm->cutghostuser;
   if (force->pair) ghosts = std::max(ghosts, force->pair->cutforce + neighbor->skin);
   double needed = model->cutoff + neighbor->skin;
@@ -68,21 +74,24 @@ void ComputeEFGAtom::init()
     error->all(FLERR,
                "{}: the model's cutoff {:.6g} plus the skin {:.6g} exceeds the ghost region {:.6g}: write comm_modify "
                "cutoff {:.6g}",
-               STYLE, model->cutoff, neighbor->skin, ghosts, std::ceil(1000.0 * needed) / 1000.0);
+               name, model->cutoff, neighbor->skin, ghosts, std::ceil(1000.0 * needed) / 1000.0);
 }
 
 /* ---------------------------------------------------------------------- */
 
-void ComputeEFGAtom::compute_peratom()
+void ComputeModelAtom::compute_peratom()
 {
-  if (neighbor->lastcall < 0) error->all(FLERR, "{}: ghost atoms exist only in a run, write run 0 first", STYLE);
+  if (neighbor->lastcall < 0) error->all(FLERR, "{}: ghost atoms exist only in a run, write run 0 first", name);
   invoked_peratom = update->ntimestep;
 
   if (atom->nmax > nmax) {
-    memory->destroy(efg);
+    memory->destroy(values);
     nmax = atom->nmax;
-    memory->create(efg, nmax, size_peratom_cols, "efg/atom:efg");
-    array_atom = efg;
+    memory->create(values, nmax, model->columns, "model/atom:values");
+    if (size_peratom_cols)
+      array_atom = values;
+    else
+      vector_atom = values[0];
   }
 
   // Some fixes move owned atoms at the end of a step; their ghosts have to follow.
@@ -90,14 +99,14 @@ void ComputeEFGAtom::compute_peratom()
 
   efgmd::Failure failure;
   failure.message = find_pairs();
-  if (!failure && pairs.ncentres() > 0) failure = model->efg(pairs, tensors);
+  if (!failure && pairs.ncentres() > 0) failure = model->of_atoms(pairs, results);
   if (!failure) failure.message = store();
-  efgmd::raise_together(lmp, STYLE, failure, true);
+  efgmd::raise_together(lmp, name, failure, true);
 }
 
 /* ---------------------------------------------------------------------- */
 
-std::string ComputeEFGAtom::find_pairs()
+std::string ComputeModelAtom::find_pairs()
 {
   double **x = atom->x;
   const int ntotal = atom->nlocal + atom->nghost;
@@ -117,15 +126,16 @@ std::string ComputeEFGAtom::find_pairs()
 
 /* ---------------------------------------------------------------------- */
 
-std::string ComputeEFGAtom::store()
+std::string ComputeModelAtom::store()
 {
-  for (int i = 0; i < atom->nlocal; i++) std::fill_n(efg[i], size_peratom_cols, 0.0);
+  const int columns = model->columns;
+  for (int i = 0; i < atom->nlocal; i++) std::fill_n(values[i], columns, 0.0);
   for (std::size_t k = 0; k < pairs.ncentres(); k++) {
     const int i = pairs.centre[k];
-    for (int c = 0; c < size_peratom_cols; c++) {
-      efg[i][c] = tensors[size_peratom_cols * k + c];
-      if (!std::isfinite(efg[i][c]))
-        return efgmd::not_finite(lmp, "electric field gradient", {i}, "far from what the model was trained on");
+    for (int c = 0; c < columns; c++) {
+      values[i][c] = results[columns * k + c];
+      if (!std::isfinite(values[i][c]))
+        return efgmd::not_finite(lmp, quantity, {i}, "far from what the model was trained on");
     }
   }
   return "";
@@ -133,8 +143,8 @@ std::string ComputeEFGAtom::store()
 
 /* ---------------------------------------------------------------------- */
 
-double ComputeEFGAtom::memory_usage()
+double ComputeModelAtom::memory_usage()
 {
-  return sizeof(double) * (1.0 * size_peratom_cols * nmax + tensors.capacity()) + pairs.bytes() + search->bytes() +
+  return sizeof(double) * (1.0 * model->columns * nmax + results.capacity()) + pairs.bytes() + search->bytes() +
          sizeof(int) * elements.capacity();
 }

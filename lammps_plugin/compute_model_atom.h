@@ -1,0 +1,52 @@
+// What a model in Python says about each atom:
+// compute ID GROUP efg/atom MODEL ELEMENTS... [dtype float32|float64] [device cpu|cuda] [uncertainty yes|no]
+// [members yes|no]: electric field gradients;
+// compute ID GROUP extrapolation/atom MODEL ELEMENTS... [dtype float32|float64] [device cpu|cuda]: how far the atoms'
+// surroundings are from those that an energy model was trained on.
+
+#ifndef LMP_COMPUTE_MODEL_ATOM_H
+#define LMP_COMPUTE_MODEL_ATOM_H
+
+#include "centred_pairs.h"
+
+#include <compute.h>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace efgmd {
+class NeighbourSearch;
+class PythonModel;
+}    // namespace efgmd
+
+namespace LAMMPS_NS {
+
+class ComputeModelAtom : public Compute {
+ public:
+  // `kind` is what the model is opened as, `quantity` the name of its values in messages.
+  ComputeModelAtom(class LAMMPS *, int, char **, const std::string &kind, const std::string &quantity);
+  ~ComputeModelAtom() override;
+  void init() override;
+  void compute_peratom() override;
+  double memory_usage() override;
+
+ protected:
+  std::unique_ptr<efgmd::PythonModel> model;
+  std::unique_ptr<efgmd::NeighbourSearch> search;
+  std::vector<int> element;    // of each atom type, -1 for NULL
+
+  std::string name, quantity;
+  int nmax = 0;
+  double **values = nullptr;    // of each owned atom, as many as the model has columns
+
+  efgmd::CentredPairs pairs;
+  std::vector<int> elements;      // of each owned and ghost atom
+  std::vector<double> results;    // of each centre
+
+  std::string find_pairs();
+  std::string store();
+};
+
+}    // namespace LAMMPS_NS
+
+#endif
