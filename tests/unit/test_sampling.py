@@ -78,15 +78,21 @@ def test_block_mean_is_the_mean_of_its_samples():
 
 def test_trajectory_is_cut_back_to_a_step(tmp_path):
     path, rng = tmp_path / "t.extxyz", np.random.default_rng(1)
+
+    def append(step):
+        taken = sample(rng)
+        arrays = {"efg": six_to_matrix(taken.efg).reshape(-1, 9)}
+        append_frame(path, ["Na", "Cl"], taken.cell, taken.scaled, arrays, {"step": step, "time_fs": step * 0.5})
+
     for step in (10, 20, 30):
-        append_frame(path, ["Na", "Cl"], sample(rng), step, step * 0.5)
+        append(step)
     content = path.read_bytes()
     path.write_bytes(content + content[: len(content) // 5])  # a frame that a kill left unfinished
     cut_trajectory(path, 20)
     frames = read(path, index=":")
     assert [frame.info["step"] for frame in frames] == [10, 20]
     assert frames[0].arrays["efg"].shape == (2, 9)
-    append_frame(path, ["Na", "Cl"], sample(rng), 30, 15.0)
+    append(30)
     assert len(read(path, index=":")) == 3
     cut_trajectory(tmp_path / "none.extxyz", 5)
 

@@ -5,6 +5,7 @@ import csv
 import numpy as np
 import pytest
 import torch
+from ase.io import read
 from toy_data import TINY, write_frames
 
 from efgmd.calculators import EFGCalculator, EnergyCalculator
@@ -149,6 +150,9 @@ def test_patience_ends_training(tmp_path, data):
 def test_a_model_can_start_from_another_of_the_same_or_the_other_kind(tmp_path, data):
     energy = TrainingFiles([data], [], [], tmp_path / "energy.safetensors")
     train(settings("energy", epochs=20), energy)
+    calculator = EnergyCalculator(energy.output)
+    grades = [calculator.get_property("extrapolation", atoms).max() for atoms in read(data, ":")]
+    assert max(grades) == pytest.approx(1.0, rel=1e-3) and min(grades) < 0.99  # all frames are known, and one is last
     again = TrainingFiles([data], [], [], tmp_path / "again.safetensors")
     train(settings("energy", epochs=1, model={}, learning_rate=1e-9, initialise=energy.output), again)
     for name, files in (("energy", again),):
