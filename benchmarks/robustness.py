@@ -9,11 +9,13 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from ase.io import read
 
+from efgmd.calculators import EnergyCalculator
 from efgmd.campaign.provenance import machine, versions
 
 ROOT = Path(__file__).parents[1]
@@ -52,10 +54,8 @@ neighbor 1.0 bin
 timestep {timestep / 1000}
 thermo 0
 {"" if restarts else equilibrate}
-compute grade all extrapolation/atom {MODEL} {" ".join(ELEMENTS)}
-compute worst all reduce max c_grade
 fix md all {fix}
-thermo_style custom step temp press etotal lx ly lz c_worst
+thermo_style custom step temp press etotal lx ly lz
 thermo_modify flush yes format float %.8g
 thermo {LOOK}
 dump frames all custom {LOOK} frames.dump id type xu yu zu
@@ -87,7 +87,7 @@ def table(folder):
     for log in sorted(folder.glob("log.*")):
         lines = iter(log.read_text().splitlines())
         for line in lines:
-            if not re.match(r"\s+Step .*c_worst", line):
+            if not re.match(r"\s+Step .*TotEng", line):
                 continue
             names = line.split()
             for row in lines:
@@ -101,45 +101,52 @@ def table(folder):
     return {name: columns[:, k] for k, name in enumerate(names)}
 
 
-def longest_bonds(folder):
-    """Longest length of each kind of bond in all frames (angstrom)."""
-    start = read(START)
-    pairs = {}
-    for (a, b), limit in BONDS.items():
-        distances = start.get_all_distances(mic=True)
-        found = np.argwhere((distances < limit) & (start.symbols == a)[:, None] & (start.symbols == b)[None, :])
-        vectors = np.array([start.get_distance(i, j, mic=True, vector=True) for i, j in found])
-        shifts = vectors - (start.positions[found[:, 1]] - start.positions[found[:, 0]])
-        cells = np.rint(shifts @ np.linalg.inv(start.cell.array))  # images of the neighbours, kept by unwrapped dumps
-        pairs[f"{a}-{b}"] = (found, cells)
-    longest = dict.fromkeys(pairs, 0.0)
+def frames_of(folder):
+    """Configurations of a run."""
+    atoms = read(START)
     with open(folder / "frames.dump") as stream:
-        while header := [line for _, line in zip(range(9), stream, strict=False)]:
-            size = np.array([[float(word) for word in line.split()] for line in header[5:8]])
-            cell = size[:, 1] - size[:, 0]
-            rows = [next(stream).split() for _ in range(len(start))]
-            x = np.array([row[2:5] for row in rows], dtype=float)
-            for name, (found, cells) in pairs.items():
-                lengths = np.linalg.norm(x[found[:, 1]] - x[found[:, 0]] + cells * cell, axis=1)
-                longest[name] = max(longest[name], float(lengths.max()))
-    return longest
+        while len(header := list(islice(stream, 9))) == 9:
+            bounds = np.array([[float(word) for word in line.split()] for line in header[5:8]])
+            atoms.set_cell(bounds[:, 1] - bounds[:, 0])
+            atoms.positions = [[float(word) for word in next(stream).split()[2:5]] for _ in range(len(atoms))]
+            yield atoms.copy()
+
+
+def bonds():
+    """Pairs of bonded atoms of the start, by kind."""
+    start = read(START)
+    distances = start.get_all_distances(mic=True)
+    close = {kind: distances < limit for kind, limit in BONDS.items()}
+    return {
+        (a, b): np.argwhere(near & (start.symbols == a)[:, None] & (start.symbols == b)[None, :])
+        for (a, b), near in close.items()
+    }
+
+
+def lengths(atoms, pairs):
+    vectors = (atoms.positions[pairs[:, 1]] - atoms.positions[pairs[:, 0]]) / atoms.cell.lengths()
+    return np.linalg.norm((vectors - np.rint(vectors)) * atoms.cell.lengths(), axis=1)
 
 
 def result(name, folder):
     temperature, timestep, length, _ = RUNS[name]
     found = table(folder)
-    grades = found["c_worst"]
+    calculator, pairs = EnergyCalculator(MODEL), bonds()
+    frames = list(frames_of(folder))
+    longest = {f"{a}-{b}": max(float(lengths(f, pairs[a, b]).max()) for f in frames) for a, b in pairs}
+    grades = np.array([calculator.get_property("extrapolation", atoms).max() for atoms in frames])
     energy, time_ns = found["TotEng"], found["Step"] * timestep * 1e-6
     record = {
         "temperature_K": temperature,
         "length_ps": float(found["Step"][-1] * timestep / 1000),
         "complete": bool(found["Step"][-1] * timestep / 1000 == length),
         "timestep_fs": timestep,
-        "atoms": len(read(START)),
+        "atoms": len(frames[0]),
         "mean_temperature_K": float(found["Temp"].mean()),
-        "longest_bonds_angstrom": longest_bonds(folder),
+        "longest_bonds_angstrom": longest,
         "frames": len(grades),
         "largest_grade": float(grades.max()),
+        "median_of_the_largest_grade_of_a_frame": float(np.median(grades)),
         "share_of_frames_beyond": {str(limit): float((grades > limit).mean()) for limit in (1.0, 1.5, 2.0)},
     }
     if name.startswith("nve"):

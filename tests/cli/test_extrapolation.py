@@ -1,13 +1,19 @@
 """The watch over the force field in a campaign: warn, save, stop; resumed runs; models without a record."""
 
 import csv
+import json
 
+import jsonschema
 import numpy as np
 import pytest
 from ase.io import read
 from toy_campaign import CAMPAIGN, EQUILIBRATION, efgmd, write_toy
 
-ONE = CAMPAIGN.replace("[80, 100]", "[80]").replace("production_ps: 0.12", "production_ps: 0.04")
+from efgmd.analysis.interchange import schema
+from efgmd.campaign.watch import FRAMES_FILE, WATCH_FILE, cut_looks
+from efgmd.errors import DataError
+
+ONE = CAMPAIGN.replace("[80, 100]", "[80]").replace("production_ps: 0.12", "production_ps: 0.04") + "ranks: 2\n"
 # Looks every 8 steps, at 8, 16, ... of 20 steps of equilibration (in one chunk) and 40 of production.
 SECTION = "extrapolation: {{action: {}, limit: {}, interval_ps: 0.008}}\n"
 STEPS = [20, 24, 32, 40, 48, 56]
@@ -60,6 +66,13 @@ def test_every_look_is_a_row_and_the_frames_beyond_are_saved(saved):
     text = " ".join(printed.split())
     production = [row for row in rows if int(row["step"]) > EQUILIBRATION]
     assert f"the force field extrapolates in {len(production)} of {len(production)} frames" in text
+    assert "label the frames in extrapolation.extxyz" in text
+    results = json.loads((path.parent / "toy-run" / "results.json").read_text())
+    jsonschema.validate(results, schema("results"), jsonschema.Draft202012Validator)
+    found = results["temperatures"][0]["extrapolation"]
+    assert found["from_ps"] == pytest.approx(0.004) and found["to_ps"] == pytest.approx(0.036)
+    worst = max(production, key=lambda row: float(row["largest"]))
+    assert (found["largest"], found["step"]) == (float(worst["largest"]), int(worst["step"]))
 
 
 def test_a_continued_run_goes_on_with_the_watch(saved, tmp_path):
@@ -79,14 +92,37 @@ def test_a_continued_run_goes_on_with_the_watch(saved, tmp_path):
     assert len(read(longer / "extrapolation.extxyz", index=":")) == len(STEPS)
 
 
+def test_looks_after_a_restart_file_are_cut(saved, tmp_path):
+    """As after a kill, with a last line that was not finished; whether or not the watch goes on."""
+    import shutil
+
+    _, run, _ = saved
+    for name in (WATCH_FILE, FRAMES_FILE):
+        shutil.copy(run / name, tmp_path)
+    with open(tmp_path / WATCH_FILE, "a") as stream:
+        stream.write("64,0.0")
+    cut_looks(tmp_path, 32)
+    assert looks(tmp_path) == looks(run)[:3]
+    assert [frame.info["step"] for frame in read(tmp_path / FRAMES_FILE, index=":")] == STEPS[:3]
+    with open(tmp_path / WATCH_FILE, "a") as stream:
+        stream.write("40,much,1,Na,0\n")
+    with pytest.raises(DataError, match=r"extrapolation.csv, line 5: expected step,largest"):
+        cut_looks(tmp_path, 32)
+    cut_looks(tmp_path / "nothing", 5)  # of a run that was never watched
+
+
 def test_a_run_stops_at_the_first_frame_beyond(tmp_path):
     path, run = write_watched(tmp_path, "stop", 1e-3)
     done = efgmd("run", path)
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()
-    for part in ("80 K failed: step 20: atom ", "beyond extrapolation.limit (0.001)", "extrapolation.extxyz: label it"):
+    for part in (
+        "80 K failed: step 20: the surroundings of atom ",
+        "extrapolation.limit is 0.001",
+        "stop.extxyz: label",
+    ):
         assert part in line
-    (frame,) = read(run / "extrapolation.extxyz", index=":")
+    (frame,) = read(run / "extrapolation-stop.extxyz", index=":")
     assert frame.info["step"] == 20
     assert not (tmp_path / "toy-run" / "results.json").exists()
 

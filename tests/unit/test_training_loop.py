@@ -151,8 +151,8 @@ def test_a_model_can_start_from_another_of_the_same_or_the_other_kind(tmp_path, 
     energy = TrainingFiles([data], [], [], tmp_path / "energy.safetensors")
     train(settings("energy", epochs=20), energy)
     calculator = EnergyCalculator(energy.output)
-    grades = [calculator.get_property("extrapolation", atoms).max() for atoms in read(data, ":")]
-    assert max(grades) == pytest.approx(1.0, rel=1e-3) and min(grades) < 0.99  # all frames are known, and one is last
+    grades = np.concatenate([calculator.get_property("extrapolation", atoms) for atoms in read(data, ":")])
+    assert 0.95 < (grades < 1).mean() < 1  # of known atoms; the two elements have a farthest one each
     again = TrainingFiles([data], [], [], tmp_path / "again.safetensors")
     train(settings("energy", epochs=1, model={}, learning_rate=1e-9, initialise=energy.output), again)
     for name, files in (("energy", again),):

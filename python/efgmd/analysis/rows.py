@@ -1,5 +1,6 @@
 """One line of the table: Cq and eta of a nucleus on a site, with their errors."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -131,18 +132,20 @@ def _symmetrised(nucleus: Nucleus, estimate: Estimate, projector: FloatArray) ->
     forbidden = Estimate(
         estimate.mean @ rejector, rejector.T @ estimate.covariance @ rejector, estimate.degrees, 1.0, 1.0
     )
-    found = coupling(nucleus, allowed)
     traceless = np.eye(6)
     traceless[:3, :3] -= 1 / 3
+    free = round(float(np.trace(traceless @ projector)))
+    if free:
+        found = coupling(nucleus, allowed)
+        values = (found.cq, found.cq_error, found.cq_interval, found.eta, found.eta_error, found.eta_interval)
+    else:  # nothing but rounding is left, which has no direction and no asymmetry
+        allowed = replace(allowed, mean=np.zeros(6))
+        values = (0.0, 0.0, (0.0, 0.0), 0.0, None, None)
+    names = ("cq_MHz", "cq_error_sampling_MHz", "cq_interval95_MHz", "eta", "eta_error_sampling", "eta_interval95")
     return {
-        "free_components": round(float(np.trace(traceless @ projector))),
+        "free_components": free,
         "tensor_au": [float(value) for value in allowed.mean],
-        "cq_MHz": found.cq,
-        "cq_error_sampling_MHz": found.cq_error,
-        "cq_interval95_MHz": found.cq_interval,
-        "eta": found.eta,
-        "eta_error_sampling": found.eta_error,
-        "eta_interval95": found.eta_interval,
+        **dict(zip(names, values, strict=True)),
         "forbidden_au": float(np.linalg.norm(six_to_matrix(forbidden.mean))),
         "forbidden_is_noise": bool(compatible_with_zero(forbidden)) if estimate.has_error else None,
     }

@@ -183,11 +183,14 @@ def extrapolation_warnings(watched: dict[str, Any] | None) -> list[str]:
     """What to say when atoms have been farther from the force field's training data than is safe."""
     if not watched or not watched["frames_above"]:
         return []
-    where = f"atom {watched['atom']} ({watched['element']}) at {watched['time_ps']:.4g} ps"
+    worst = f"atom {watched['atom']} ({watched['element']}) at step {watched['step']}"
+    saved = watched["action"] == "save"
+    advice = (
+        "label the frames in extrapolation.extxyz" if saved else "save such frames (extrapolation.action), label them"
+    )
     return [
         f"the force field extrapolates in {watched['frames_above']} of {watched['frames']} frames, up to grade "
-        f"{watched['largest']:.1f} where {watched['limit']:g} is the limit, {where}: save such frames "
-        "(extrapolation.action), label them and train again"
+        f"{watched['largest']:.1f} where {watched['limit']:g} is the limit, {worst}: {advice} and train again"
     ]
 
 

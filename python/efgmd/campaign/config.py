@@ -228,11 +228,11 @@ class Extrapolation(Section):
     ----------
     action
         When a frame is beyond the limit: ``warn`` in the results; ``save`` it too (``extrapolation.extxyz``), for
-        labelling; ``stop`` the run there. ``ignore``: nobody looks.
+        labelling; ``stop`` the campaign there. ``ignore``: nobody looks.
     limit
-        Grade of extrapolation; 1 is as far as the farthest training atom of the element.
+        Grade of extrapolation of any atom; of the training atoms 999 of 1000 are below 1.
     interval_ps
-        Time between looks.
+        Time between looks, rounded to a multiple of sampling_fs.
     """
 
     action: Literal["ignore", "warn", "save", "stop"] = "warn"

@@ -15,6 +15,8 @@ from efgmd.files import write_whole
 
 WATCH_FILE = "extrapolation.csv"
 FRAMES_FILE = "extrapolation.extxyz"
+#: The frame that a run was stopped at: kept when the run goes on from its last restart file.
+STOP_FILE = "extrapolation-stop.extxyz"
 _COLUMNS = ("step", "largest", "atom", "element", "atoms_above")
 
 
@@ -29,21 +31,15 @@ class Watch:
         Of the run; its ``watch`` says what to do.
     comm
         MPI communicator of the run.
+    step
+        That the run begins at.
     """
 
-    def __init__(self, folder: Path, spec: RunSpec, comm: Any) -> None:
+    def __init__(self, folder: Path, spec: RunSpec, comm: Any, step: int) -> None:
         self._folder, self._spec, self._comm = folder, spec, comm
-        self._last = 0
-
-    def resume(self, step: int) -> None:
-        """Forget what was seen after ``step``."""
         self._last = step
-        path = self._folder / WATCH_FILE
-        if self._comm.Get_rank() == 0:
-            kept = [row for row in read_looks(path) if row["step"] <= step] if path.exists() else []
-            lines = [",".join(_COLUMNS)] + [",".join(str(row[name]) for name in _COLUMNS) for row in kept]
-            write_whole(path, "\n".join(lines) + "\n")
-            cut_trajectory(self._folder / FRAMES_FILE, step)
+        if comm.Get_rank() == 0 and not (folder / WATCH_FILE).exists():
+            write_whole(folder / WATCH_FILE, ",".join(_COLUMNS) + "\n")
 
     def look(self, lmp: Any, step: int) -> None:
         """Look at the atoms when it is time; every rank must call it at the end of a run command.
@@ -72,18 +68,32 @@ class Watch:
         worst, limit = int(np.argmax(grades)), spec.watch["limit"]
         largest, element = float(grades[worst]), spec.symbols[worst]
         with open(self._folder / WATCH_FILE, "a", encoding="utf-8") as stream:
-            stream.write(f"{step},{largest:.5g},{worst + 1},{element},{int((grades > limit).sum())}\n")
-        if largest <= limit or spec.watch["action"] == "warn":
+            stream.write(f"{step},{largest!r},{worst + 1},{element},{int((grades > limit).sum())}\n")
+        action = spec.watch["action"]
+        if largest <= limit or action == "warn":
             return
+        path = self._folder / (STOP_FILE if action == "stop" else FRAMES_FILE)
+        if action == "stop":
+            path.unlink(missing_ok=True)
         arrays = {"extrapolation": grades[:, None]}
         info = {"step": step, "time_fs": step * spec.timestep_fs, "temperature_K": temperature}
-        append_frame(self._folder / FRAMES_FILE, spec.symbols, cell, scaled, arrays, info)
-        if spec.watch["action"] == "stop":
+        append_frame(path, spec.symbols, cell, scaled, arrays, info)
+        if action == "stop":
             raise DataError(
-                f"step {step}: atom {worst + 1} ({element}) is {largest:.3g} times as far from the force field's "
-                f"training atoms as the farthest of them, beyond extrapolation.limit ({limit:g}); the frame is in "
-                f"{self._folder / FRAMES_FILE}: label it and train the force field again, or raise the limit"
+                f"step {step}: the surroundings of atom {worst + 1} ({element}) are unlike the force field's training "
+                f"data, grade {largest:.3g} where extrapolation.limit is {limit:g}; the frame is in {path}: label it "
+                "and train the force field again, or raise the limit"
             )
+
+
+def cut_looks(folder: Path, step: int) -> None:
+    """Forget what was seen after ``step``, from which the run goes on."""
+    path = folder / WATCH_FILE
+    if path.exists():
+        rows = [row for row in read_looks(path) if row["step"] <= step]
+        lines = [",".join(_COLUMNS)] + [",".join(str(row[name]) for name in _COLUMNS) for row in rows]
+        write_whole(path, "\n".join(lines) + "\n")
+    cut_trajectory(folder / FRAMES_FILE, step)
 
 
 def read_looks(path: Path) -> list[dict[str, Any]]:
@@ -114,12 +124,19 @@ def summary(folder: Path, spec: RunSpec) -> dict[str, Any] | None:
     if not rows:
         return None
     worst = max(rows, key=lambda row: row["largest"])
+
+    def production_ps(row: dict[str, Any]) -> float:
+        return (row["step"] - spec.equilibration_steps) * spec.timestep_fs / 1000
+
     return {
+        "action": spec.watch["action"],
         "limit": spec.watch["limit"],
+        "from_ps": production_ps(rows[0]),
+        "to_ps": production_ps(rows[-1]),
         "frames": len(rows),
         "frames_above": sum(row["largest"] > spec.watch["limit"] for row in rows),
         "largest": worst["largest"],
         "atom": worst["atom"],
         "element": worst["element"],
-        "time_ps": (worst["step"] - spec.equilibration_steps) * spec.timestep_fs / 1000,
+        "step": worst["step"],
     }

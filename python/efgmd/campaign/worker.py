@@ -23,7 +23,7 @@ from efgmd.campaign.provenance import versions
 from efgmd.campaign.sampling import BlockMean, Sample, departure, read_scalars, take_sample
 from efgmd.campaign.spec import RunSpec
 from efgmd.campaign.trajectory import TRAJECTORY_FILE, append_frame, cut_trajectory
-from efgmd.campaign.watch import Watch
+from efgmd.campaign.watch import Watch, cut_looks
 from efgmd.errors import DataError
 from efgmd.store import BLOCKS_PER_MEMBER_ROW, StoreWriter
 from efgmd.tensors import six_to_matrix
@@ -52,7 +52,7 @@ class Run:
         self.store: StoreWriter | None = None
         self.start_volume = 0.0
         self.progress = Progress(folder, self.spec) if self.root else None
-        self.watch = Watch(folder, self.spec, comm) if self.spec.watch else None
+        self.watch: Watch | None = None
 
     def run(self) -> None:
         """Run from the start, or from the last restart file, to the last sample."""
@@ -73,10 +73,11 @@ class Run:
             )
             self.store.cut(step)
             cut_trajectory(self.folder / TRAJECTORY_FILE, step)
-        if self.watch:
-            self.watch.resume(step)
+            cut_looks(self.folder, step)
         if step >= spec.total_steps:
             return
+        if spec.watch:
+            self.watch = Watch(self.folder, spec, comm, step)
         log = ["-log", f"{LOG_FILE}"] if restart is None else ["-log", f"{LOG_FILE}.{step}"]
         lmp = create_lammps(["-screen", "none", "-nocite", *log], comm=comm)
         lmp.commands_list([*system_commands(spec, restart), *tensor_commands(spec), *watch_commands(spec)])

@@ -51,7 +51,7 @@ class EnergyModel(LocalModel):
         sizes = [network.n_invariants for network in self.backbone.elements()]
         self.heads = nn.ModuleList([mlp([n, hidden, hidden, 1]) for n in sizes])
         self.repulsion = ShortRangeRepulsion([atomic_numbers[e] for e in self.elements])
-        self.training_range = TrainingRange(len(self.elements))
+        self.training_range = TrainingRange(len(sizes), sizes[0])
         self._compiled: FusedEnergy | None = None
         self.register_buffer("references", torch.zeros(len(self.elements), dtype=torch.float64))
 
@@ -115,8 +115,8 @@ class EnergyModel(LocalModel):
     def extrapolation(self, nb: Neighbourhoods) -> torch.Tensor:
         """Grade of extrapolation of each centre ``(N,)``, see `efgmd.models.training_range.TrainingRange`.
 
-        Above 1 a centre's surroundings are farther from the mean than those of any atom of its element in the training
-        and validation frames; at several times 1 its energy and forces are not to be trusted.
+        Of the atoms in the training and validation frames 999 of 1000 are below 1; at twice that and more, energy and
+        forces are guesses.
 
         Raises
         ------
@@ -150,7 +150,7 @@ class EnergyModel(LocalModel):
                     if block.shape[1]:
                         yield s, networks[s](block).invariants
 
-        self.training_range.record(lambda: features(training), lambda: features(validation), networks[0].n_invariants)
+        self.training_range.record(lambda: features(training), lambda: features(validation))
 
     def differentiated(self, nb: Neighbourhoods) -> tuple[torch.Tensor, torch.Tensor]:
         """Interaction energies ``(N,)``, float64, and their derivative ``(P, 3)``, by automatic differentiation."""

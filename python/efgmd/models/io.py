@@ -22,7 +22,7 @@ SCHEMA = 3  # 2: EFG models may have a linear part; 3: energy models record thei
 UNITS = {"length": "angstrom", "energy": "eV", "efg": "Hartree/(e bohr^2)"}
 #: By kind, the schema since which files have these tensors; in older ones they are those of a new model.
 _SINCE = {
-    "energy": (3, [f"training_range.{name}" for name in ("means", "whitening", "limits")]),
+    "energy": (3, [f"training_range.{name}" for name in ("means", "whitening", "units")]),
     "efg": (2, ["spread_limits"]),
 }
 _KINDS: dict[str, type[LocalModel]] = {"energy": EnergyModel, "efg": EFGModel}
@@ -45,7 +45,11 @@ def probe(model: LocalModel) -> list[float]:
     )
     if isinstance(model, EnergyModel):
         energies, gradient = model.energies_and_pair_forces(nb)
-        return (energies - model.references).tolist() + gradient.square().sum(1).sqrt().tolist()
+        values = [energies - model.references, gradient.square().sum(1).sqrt()]
+        if model.training_range.known:
+            with torch.no_grad():
+                values.append(model.extrapolation(nb))
+        return torch.cat(values).tolist()
     with torch.no_grad():
         return model(nb).flatten().tolist()
 

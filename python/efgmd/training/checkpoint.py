@@ -8,7 +8,7 @@ import torch
 
 from efgmd.errors import DataError
 
-_FORMAT = "efgmd-checkpoint-2"
+_FORMAT = "efgmd-checkpoint-3"
 
 
 def save_checkpoint(path: Path, fingerprint: Mapping[str, Any], state: Mapping[str, Any]) -> None:

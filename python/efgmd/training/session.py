@@ -2,7 +2,7 @@
 
 import platform
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -162,9 +162,7 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
         journal.log(f"ended: {outcome.reason}; best epoch {outcome.best_epoch}; {outcome.seconds:.1f} s")
         if config.kind == "energy":
             model.references.copy_(torch.from_numpy(references))
-            model.record_training(
-                lambda: _neighbourhoods(frames, config.device), lambda: _neighbourhoods(held_out, config.device)
-            )
+            model.record_training(*(neighbourhoods_of(part, model) for part in (training, validation)))
         if config.kind == "efg" and model.committee > 1:
             evaluation.calibrate_spread(model, validation)
         accuracy = {}
@@ -292,12 +290,17 @@ def _some(data: LabelledFrames) -> LabelledFrames:
     return data.subset(np.linspace(0, len(data.frames) - 1, count).round().astype(int).tolist())
 
 
-def _neighbourhoods(frames: Sequence[Prepared], device: str) -> Iterator[Neighbourhoods]:
-    """Those of all frames, some thousand atoms at a time."""
-    mean = sum(frame.n_atoms for frame in frames) / len(frames)
-    size = max(1, round(_CALIBRATION_ATOMS / mean))
-    for start in range(0, len(frames), size):
-        yield collate(frames[start : start + size])[0].to(device).neighbourhoods
+def neighbourhoods_of(data: LabelledFrames, model: Any) -> Callable[[], Iterator[Neighbourhoods]]:
+    """What gives the neighbourhoods of all frames, some thousand atoms at a time, as often as it is called."""
+    sizes = np.cumsum([len(atoms) for atoms in data.frames])
+    portions = np.split(np.arange(len(sizes)), np.flatnonzero(np.diff(sizes // _CALIBRATION_ATOMS)) + 1)
+
+    def give() -> Iterator[Neighbourhoods]:
+        for rows in portions:
+            frames = prepare(data.subset(rows.tolist()), model.kind, model.elements, model.cutoff, model.dtype)
+            yield collate(frames)[0].to(model.references.device).neighbourhoods
+
+    return give
 
 
 def _fit_references(model: Any, data: LabelledFrames, config: TrainingConfig, network: bool) -> np.ndarray:
