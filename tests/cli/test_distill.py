@@ -106,7 +106,8 @@ def test_a_killed_distillation_resumes_to_the_same_frames(distilled, tmp_path):
         process.wait()
 
     run_until(lambda: any(folder.glob("round01/dynamics/*/log.lammps")))
-    assert not any(folder.glob(f"round01/dynamics/*/{OUTCOME_FILE}")) and not any(folder.glob("round02"))
+    # Killed within the dynamics of two runs, of which one may have ended just then.
+    assert len(list(folder.glob(f"round01/dynamics/*/{OUTCOME_FILE}"))) < 2 and not any(folder.glob("round02"))
     students = {path: path.stat().st_mtime_ns for path in folder.glob("round01/*.safetensors")}
     assert len(students) == 2
 
