@@ -1,4 +1,4 @@
-"""Long dynamics with the shipped force field: 1 ns of NPT at 400 and 500 K, 0.2 ns of NVE at 300 K.
+"""Long dynamics with the shipped force field: 1 ns of NPT at 400 and 500 K, 0.1 ns of NVE at 300 K.
 
 usage: python benchmarks/robustness.py FOLDER [RESULT.json]     two runs at a time, 40 minutes on two cores
 A run that was interrupted begins anew from its last restart file; one that is done is only read again.
@@ -27,7 +27,7 @@ LOOK = 1000  # steps between frames
 RUNS = {  # name: temperature, time step (fs), length (ps), integrator
     "npt-400": (400, 1.0, 1000, "npt temp 400 400 0.1 aniso 0 0 1"),
     "npt-500": (500, 1.0, 1000, "npt temp 500 500 0.1 aniso 0 0 1"),
-    "nve-300": (300, 0.5, 200, "nve"),
+    "nve-300": (300, 0.5, 100, "nve"),
 }
 BONDS = {("C", "N"): 2.0, ("C", "H"): 1.6, ("N", "H"): 1.6}  # within a molecule: those shorter than this at the start
 

@@ -1,9 +1,9 @@
 """Speed and memory of the shipped MAPbI3 potentials in LAMMPS: dynamics alone, and with an EFG sample every 20 fs.
 
 usage: python benchmarks/speed.py [OUT.json]
-Each case is one `lmp` process on one core; dynamics alone, with EFG samples, with the samples of all members of the
-committee, and with grades of extrapolation run in turn, several times each, and the medians and the medians of the
-ratios of neighbouring runs are kept. Times are LAMMPS' own loop times.
+Each case is one `lmp` process on one core; dynamics alone, with EFG samples, and with the samples of all members of the
+committee run in turn, several times each, and the medians and the medians of the ratios of neighbouring runs are kept.
+Times are LAMMPS' own loop times.
 """
 
 import json
@@ -45,26 +45,19 @@ fix 1 all nve
 run {every}
 run {steps}
 """
-SAMPLING = """compute it all {compute} Pb I C N H {options}
-fix avg all ave/atom {every} 1 {every} c_it{columns}"""
-EFG, ENERGY = POTENTIALS / "efg.safetensors", POTENTIALS / "energy-d3.safetensors"
-KINDS = {  # what is sampled: the compute, its options, the columns asked for
-    "dynamics": None,
-    "efg": (f"efg/atom {EFG}", "", "[*]"),
-    "members": (f"efg/atom {EFG}", "members yes", "[*]"),
-    "extrapolation": (f"extrapolation/atom {ENERGY}", "", ""),
-}
+SAMPLING = """compute efg all efg/atom {efg} Pb I C N H {options}
+fix avg all ave/atom {every} 1 {every} c_efg[*]"""
+KINDS = {"dynamics": None, "efg": "", "members": "members yes"}  # options of the compute
 
 
-def loop_seconds(folder: Path, steps: int, sampled: tuple[str, str, str] | None) -> tuple[float, float]:
+def loop_seconds(folder: Path, steps: int, options: str | None) -> tuple[float, float]:
     """Run LAMMPS once; return the loop time of the second run in seconds and the peak memory in MB."""
     sampling = ""
-    if sampled is not None:
-        compute, options, columns = sampled
-        sampling = SAMPLING.format(compute=compute, options=options, columns=columns, every=EVERY)
+    if options is not None:
+        sampling = SAMPLING.format(efg=POTENTIALS / "efg.safetensors", every=EVERY, options=options)
     deck = DECK.format(
         data=folder / "start.data",
-        energy=ENERGY,
+        energy=POTENTIALS / "energy-d3.safetensors",
         sampling=sampling,
         steps=steps,
         every=EVERY,
@@ -91,7 +84,7 @@ def measure(atoms: int, steps: int) -> dict:
         structure = read(ROOT / "examples" / "mapbi3" / "structure.extxyz") * (copies, copies, copies)
         structure.write(folder / "start.data", format="lammps-data", specorder=["Pb", "I", "C", "N", "H"], masses=True)
         rounds = [
-            {kind: loop_seconds(folder, steps, sampled) for kind, sampled in KINDS.items()} for _ in range(REPEATS)
+            {kind: loop_seconds(folder, steps, options) for kind, options in KINDS.items()} for _ in range(REPEATS)
         ]
     plain = statistics.median(done["dynamics"][0] for done in rounds)
     samples = steps // EVERY
