@@ -7,7 +7,7 @@ import pytest
 import torch
 from ase.build import bulk
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from efgmd.calculators import EnergyCalculator
 from efgmd.errors import ModelFileError
@@ -44,6 +44,12 @@ def model():
 def grades(model, frames):
     with torch.no_grad():
         return np.concatenate([model.extrapolation(nb).numpy() for nb in batches(model, frames)()])
+
+
+def contents(path):
+    """Metadata and tensors of a model file."""
+    with safe_open(path, framework="pt") as file:
+        return file.metadata(), load_file(path)
 
 
 def distance(new, seen):
@@ -108,9 +114,7 @@ def test_record_goes_through_files_and_the_calculator(model, tmp_path):
 def test_files_of_earlier_versions_have_no_record(model, tmp_path):
     """As schema 2 wrote them: without the arrays."""
     save_model(tmp_path / "new.safetensors", model)
-    with safe_open(tmp_path / "new.safetensors", framework="pt") as file:
-        metadata = file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    metadata, tensors = contents(tmp_path / "new.safetensors")
     tensors = {name: value for name, value in tensors.items() if not name.startswith("training_range")}
     content = json.loads(metadata["efgmd"])
     metadata["efgmd"] = json.dumps(content | {"schema": 2, "probe": content["probe"][: -len(ELEMENTS)]})
@@ -124,9 +128,7 @@ def test_files_of_earlier_versions_have_no_record(model, tmp_path):
 
 def test_arrays_of_the_wrong_size_and_changed_numbers_are_noticed(model, tmp_path):
     save_model(tmp_path / "good.safetensors", model)
-    with safe_open(tmp_path / "good.safetensors", framework="pt") as file:
-        metadata = file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    metadata, tensors = contents(tmp_path / "good.safetensors")
     short = tensors | {"training_range.whitening": tensors["training_range.whitening"][:, :-1].contiguous()}
     changed = tensors | {"training_range.means": tensors["training_range.means"] + 0.1}
     for broken, message in ((short, "does not match its own metadata"), (changed, "gives other values here")):

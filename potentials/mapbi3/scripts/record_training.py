@@ -5,11 +5,12 @@ FRAMES are those that `efgmd train energy` was given; the split into training an
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 
 from efgmd.models.io import load_model, save_model
 from efgmd.training.config import TrainingConfig
-from efgmd.training.dataset import load, run_names, split_runs
+from efgmd.training.dataset import load, prepare, run_names, split_runs
 from efgmd.training.session import neighbourhoods_of
 
 
@@ -25,7 +26,8 @@ def main():
         raise SystemExit(
             f"{frames}: split into {sizes}, but {path} was trained on {training['frames']}: give its frames"
         )
-    model.record_training(*(neighbourhoods_of(data.subset(rows), model) for rows in parts))
+    prepared = [prepare(data.subset(rows), "energy", model.elements, model.cutoff, model.dtype) for rows in parts]
+    model.record_training(*(partial(neighbourhoods_of, frames) for frames in prepared))
     save_model(path, model, training)
 
 

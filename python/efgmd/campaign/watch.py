@@ -17,7 +17,7 @@ WATCH_FILE = "extrapolation.csv"
 FRAMES_FILE = "extrapolation.extxyz"
 #: The frame that a run was stopped at: kept when the run goes on from its last restart file.
 STOP_FILE = "extrapolation-stop.extxyz"
-_COLUMNS = ("step", "largest", "atom", "element", "atoms_above")
+_COLUMNS = {"step": int, "largest": float, "atom": int, "element": str, "atoms_above": int}
 
 
 class Watch:
@@ -104,12 +104,11 @@ def read_looks(path: Path) -> list[dict[str, Any]]:
     DataError
         When the file is damaged; an unfinished last line does not count.
     """
-    types = {"step": int, "largest": float, "atom": int, "element": str, "atoms_above": int}
     text = path.read_text(encoding="utf-8")
     rows = []
     for number, row in enumerate(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()), start=2):
         try:
-            rows.append({name: kind(row[name]) for name, kind in types.items()})
+            rows.append({name: kind(row[name]) for name, kind in _COLUMNS.items()})
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path}, line {number}: expected {','.join(_COLUMNS)}; remove the file") from error
     return rows

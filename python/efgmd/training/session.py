@@ -2,9 +2,11 @@
 
 import platform
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +164,7 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
         journal.log(f"ended: {outcome.reason}; best epoch {outcome.best_epoch}; {outcome.seconds:.1f} s")
         if config.kind == "energy":
             model.references.copy_(torch.from_numpy(references))
-            model.record_training(*(neighbourhoods_of(part, model) for part in (training, validation)))
+            model.record_training(*(partial(neighbourhoods_of, part, config.device) for part in (frames, held_out)))
         if config.kind == "efg" and model.committee > 1:
             evaluation.calibrate_spread(model, validation)
         accuracy = {}
@@ -290,17 +292,12 @@ def _some(data: LabelledFrames) -> LabelledFrames:
     return data.subset(np.linspace(0, len(data.frames) - 1, count).round().astype(int).tolist())
 
 
-def neighbourhoods_of(data: LabelledFrames, model: Any) -> Callable[[], Iterator[Neighbourhoods]]:
-    """What gives the neighbourhoods of all frames, some thousand atoms at a time, as often as it is called."""
-    sizes = np.cumsum([len(atoms) for atoms in data.frames])
-    portions = np.split(np.arange(len(sizes)), np.flatnonzero(np.diff(sizes // _CALIBRATION_ATOMS)) + 1)
-
-    def give() -> Iterator[Neighbourhoods]:
-        for rows in portions:
-            frames = prepare(data.subset(rows.tolist()), model.kind, model.elements, model.cutoff, model.dtype)
-            yield collate(frames)[0].to(model.references.device).neighbourhoods
-
-    return give
+def neighbourhoods_of(frames: Sequence[Prepared], device: str = "cpu") -> Iterator[Neighbourhoods]:
+    """The neighbourhoods of all frames, some thousand atoms at a time."""
+    ends = np.cumsum([frame.n_atoms for frame in frames])
+    cuts = np.flatnonzero(np.diff(ends // _CALIBRATION_ATOMS)) + 1
+    for start, end in pairwise([0, *cuts.tolist(), len(frames)]):
+        yield collate(frames[start:end])[0].to(device).neighbourhoods
 
 
 def _fit_references(model: Any, data: LabelledFrames, config: TrainingConfig, network: bool) -> np.ndarray:
