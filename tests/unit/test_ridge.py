@@ -17,12 +17,12 @@ from efgmd.training.dataset import load, prepare
 from efgmd.training.ridge import Ridge, fit_linear
 from efgmd.training.session import TrainingFiles, train
 
-LINEAR = {"cutoff": 4.0, "n_radial": 10, "lmax": 2, "channels": 0}
+LINEAR = {"cutoff": 4.0, "n_radial": 16, "lmax": 2, "channels": 0}
 CHARGES = {"Ne": 1.0, "Ar": -1.0}
 
 
 def point_charge_frames(path, runs, seed):
-    """Frames with the EFG of unit charges inside 4 angstrom, q (3 r r - r^2) / r^5, cut off by (1 - (r/rc)^2)^3."""
+    """Frames with the EFG of unit charges, q (3 r r - r^2) / r^5, whole to 2.4 and faded out by 4 angstrom."""
     rng = np.random.default_rng(seed)
     frames = []
     for run in range(runs):
@@ -30,7 +30,8 @@ def point_charge_frames(path, runs, seed):
         search = NeighborList(cutoff=4.0, full_list=True)
         i, j, r, d = search.compute(atoms.positions, atoms.cell.array, True, quantities="ijDd")
         charge = np.array([CHARGES[symbol] for symbol in atoms.get_chemical_symbols()])[j]
-        weight = charge * (1 - (d / 4.0) ** 2) ** 3 / d**5
+        x = np.clip((4.0 - d) / 1.6, 0, 1)
+        weight = charge * x**3 * (10 - 15 * x + 6 * x**2) / d**5  # the fade is no function of the model
         outer = 3 * r[:, :, None] * r[:, None, :] - (d**2)[:, None, None] * np.eye(3)
         tensors = np.zeros((len(atoms), 3, 3))
         np.add.at(tensors, i, weight[:, None, None] * outer)
@@ -125,6 +126,43 @@ def test_one_run_is_refused(frames_file):
 def test_a_model_needs_a_part():
     with pytest.raises(ModelFileError, match="a linear part or channels"):
         EFGModel(("Ne",), channels=0, linear=False)
+
+
+def test_a_refit_learns_from_the_validation_frames_after_they_have_judged(tmp_path, frames_file):
+    data = load([frames_file], "efg")
+    write_frames(tmp_path / "judge.xyz", runs=3, per_run=2, seed=5)
+    settings = {"kind": "efg", "model": {**LINEAR, "n_radial": 4, "committee": 4}, "dtype": "float64"}
+    judge = tmp_path / "judge.xyz"
+    models = {}
+    for name, learn, validate, refit in (
+        ("plain", [frames_file], judge, False),
+        ("refit", [frames_file], judge, True),
+        ("both", [frames_file, judge], None, False),
+    ):
+        if validate is None:
+            write_frames(validate := tmp_path / "other.xyz", runs=3, per_run=2, seed=6)
+        files = TrainingFiles(learn, [validate], [], tmp_path / f"{name}.safetensors")
+        train(TrainingConfig(**settings, refit=refit), files)
+        models[name] = load_model(files.output, dtype="float64"), read_metadata(files.output)["training"]
+    (plain, judged), (refit, record), (_, _) = models.values()
+    tensors = {}
+    for name, (model, _) in models.items():
+        frames = prepare(data, "efg", model.elements, model.cutoff, torch.float64)
+        tensors[name] = torch.cat([model(frame.pairs.neighbourhoods).detach() for frame in frames])
+    sigma = tensors["both"].square().mean().sqrt()
+    assert (tensors["refit"] - tensors["both"]).abs().max() < 1e-6 * sigma
+    assert (tensors["refit"] - tensors["plain"]).abs().max() > 1e-3 * sigma
+    assert torch.equal(refit.spread_scales, plain.spread_scales)
+    assert record["accuracy"]["validation"] == judged["accuracy"]["validation"]
+    assert record["frames"] == {"training": 26, "validation": 6}
+    assert [file["name"] for file in record["data"]] == ["frames.xyz", "judge.xyz"]
+    assert record["linear_fit"] != judged["linear_fit"]
+
+
+def test_only_a_linear_model_can_be_solved_again():
+    for settings in ({"kind": "efg"}, {"kind": "efg", "model": {"channels": 0, "linear": False}}, {"kind": "energy"}):
+        with pytest.raises(ValueError, match="refit: only a linear EFG model"):
+            TrainingConfig(**settings, refit=True)
 
 
 def test_committee_flags_an_atom_far_outside_the_data(tmp_path, frames_file):

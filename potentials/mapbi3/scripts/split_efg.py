@@ -1,25 +1,32 @@
-"""Split labelled EFG frames by run into training, validation and test files.
+"""Divide labelled EFG frames by run among the training, validation and test files of a folder.
 
-usage: python split_efg.py IN.xyz FOLDER
-Runs are taken in the order of the file: of every five, the first goes to test and the third to validation.
+usage: python split_efg.py NEW.xyz FOLDER
+Frames that the files hold already stay where they are; new ones are added, whole runs at a time. Frames of one run share
+their `tag`. New runs are taken in the order of the file: of every five, the first goes to test and the third to
+validation.
 """
 
-import re
 import sys
 from pathlib import Path
 
 from ase.io import read, write
 
+PARTS = ("train", "validation", "test")
+
 
 def main():
+    paths = {name: Path(sys.argv[2]) / f"efg_{name}.xyz.gz" for name in PARTS}
+    parts = {name: read(path, ":") if path.exists() else [] for name, path in paths.items()}
+    known = {str(frame.info["tag"]): name for name, frames in parts.items() for frame in frames}
     runs: dict[str, list] = {}
     for frame in read(sys.argv[1], ":"):
-        runs.setdefault(re.sub(r"-\d+$", "", str(frame.info["tag"])), []).append(frame)
-    parts: dict[str, list] = {"test": [], "validation": [], "train": []}
+        runs.setdefault(str(frame.info["tag"]), []).append(frame)
+    if again := sorted(set(runs) & set(known)):
+        sys.exit(f"{sys.argv[1]}: run {again[0]} is in efg_{known[again[0]]}.xyz.gz already; give each run a new tag")
     for number, frames in enumerate(runs.values()):
         parts[{0: "test", 2: "validation"}.get(number % 5, "train")] += frames
     for name, frames in parts.items():
-        write(Path(sys.argv[2]) / f"efg_{name}.xyz.gz", frames, format="extxyz")
+        write(paths[name], frames, format="extxyz")
         print(name, len(frames), "frames,", sum(len(f) for f in frames), "atoms")
 
 

@@ -61,6 +61,12 @@ def train(
         list[str],
         typer.Option(help="Weight in the loss, NAME=VALUE: energy, forces, stress; or an element for efg; repeatable."),
     ] = [],  # noqa: B006
+    refit: Annotated[
+        bool | None,
+        typer.Option(
+            "--refit", help="Linear EFG model: solve again with the validation frames added.", show_default=False
+        ),
+    ] = None,
     key: Annotated[list[str], _KEY] = [],  # noqa: B006
     seed: Annotated[int | None, _setting("Of weights, split and order of the frames.", "0")] = None,
     dtype: Annotated[str | None, _setting("float32 or float64.", "float32")] = None,
@@ -90,6 +96,7 @@ def train(
         "device": device,
         "split_by": split_by,
         "validation_fraction": validation_fraction,
+        "refit": refit,
         "model": parse_assignments(model, "--set") or None,
         "weights": parse_assignments(weight, "--weight") or None,
         "keys": parse_assignments(key, "--key") or None,

@@ -47,6 +47,10 @@ class TrainingConfig(BaseModel):
     device: str = Field("cpu", description="cpu or cuda.")
     split_by: str = Field("tag", description="Info key that names a frame's run; frame: frames are independent.")
     validation_fraction: float = Field(0.1, gt=0, lt=1, description="Share of the frames held out.")
+    refit: bool = Field(
+        False,
+        description="Of a linear EFG model: solve again with the validation frames added, once they have judged it.",
+    )
     weights: dict[str, float] = Field(default_factory=dict, description="Of energy, forces, stress, or of elements.")
     keys: dict[str, str] = Field(default_factory=dict, description="Names of the labels in the files.")
 
@@ -86,6 +90,13 @@ class TrainingConfig(BaseModel):
         effective = {**EnergyObjective.default_weights, **self.weights} if self.kind == "energy" else {"": 1.0}
         if any(weight < 0 for weight in self.weights.values()) or not any(effective.values()):
             raise ValueError("weights: must not be negative, and not all zero")
+        return self
+
+    @model_validator(mode="after")
+    def _check_refit(self) -> "TrainingConfig":
+        linear = self.kind == "efg" and self.model.get("channels") == 0 and self.model.get("linear", True)
+        if self.refit and not linear:
+            raise ValueError("refit: only a linear EFG model can be solved again (channels=0)")
         return self
 
     @property

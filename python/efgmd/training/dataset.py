@@ -58,6 +58,11 @@ class LabelledFrames:
         """The chosen frames; ``files`` still names everything that was read."""
         return LabelledFrames([self.frames[k] for k in indices], [self.origins[k] for k in indices], self.files)
 
+    def joined(self, other: "LabelledFrames") -> "LabelledFrames":
+        """The frames of both, and every file once."""
+        files = [*self.files, *(file for file in other.files if file not in self.files)]
+        return LabelledFrames(self.frames + other.frames, self.origins + other.origins, files)
+
 
 def load(paths: Sequence[str | Path], kind: str, keys: LabelKeys | None = None) -> LabelledFrames:
     """Read the frames of several files.

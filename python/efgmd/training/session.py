@@ -153,11 +153,7 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
         )
         if copied:
             journal.log(f"started from {config.initialise}: {copied}")
-        for element, fit in fits.items():
-            journal.log(
-                f"linear part of {element}: RMSE/sigma {fit.error:.4f} on runs left out, penalty {fit.penalty:g}, "
-                f"decay {fit.decay:g} A"
-            )
+        _log_fits(journal, fits)
         if resumed:
             journal.log(f"resumed after epoch {resumed}")
         outcome = _run(trainer, journal) if trainer else Outcome([], 0, 0.0, "there is no network to train")
@@ -167,14 +163,17 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
             model.record_training(*(partial(neighbourhoods_of, part, config.device) for part in (frames, held_out)))
         if config.kind == "efg" and model.committee > 1:
             evaluation.calibrate_spread(model, validation)
-        accuracy = {}
+        accuracy, learnt = {}, training
         for name, part in (("validation", validation), ("test", test)):
             if part is not None:
                 result = evaluation.evaluate(model, part)
                 accuracy[name] = result.numbers
                 plots.parity_plot(result, files.folder / f"parity_{name}")
                 (console or Console()).print(evaluation.table(result, name))
-        record = _record(config, data, training, validation, outcome, model)
+            if name == "validation" and config.refit:
+                learnt = training.joined(validation)
+                fits = _refit(model, learnt, config, journal)
+        record = _record(config, learnt, len(validation.frames), outcome, model)
         record |= {"accuracy": accuracy, "initial_model_sha256": getattr(source, "sha256", None)}
         record |= {"sigma_au": sigma} if sigma else {}
         record |= {"linear_fit": {element: vars(fit) for element, fit in fits.items()}} if fits else {}
@@ -183,20 +182,36 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
     return files.output
 
 
+def _log_fits(journal: Journal, fits: dict[str, LinearFit]) -> None:
+    for element, fit in fits.items():
+        journal.log(
+            f"linear part of {element}: RMSE/sigma {fit.error:.4f} on runs left out, penalty {fit.penalty:g}, "
+            f"decay {fit.decay:g} A"
+        )
+
+
+def _refit(model: Any, data: LabelledFrames, config: TrainingConfig, journal: Journal) -> dict[str, LinearFit]:
+    """Solve a linear model again for more frames; what was calibrated stays."""
+    journal.log(f"solved again with the validation frames added, {len(data.frames)} frames in all")
+    frames = prepare(data, config.kind, model.elements, model.cutoff, model.dtype)
+    fits = fit_linear(model, frames, run_names(data, config.split_by), config.seed)
+    _log_fits(journal, fits)
+    return fits
+
+
 def _record(
     config: TrainingConfig,
-    data: LabelledFrames,
-    training: LabelledFrames,
-    validation: LabelledFrames,
+    learnt: LabelledFrames,
+    held_out: int,
     outcome: Outcome,
     model: Any,
 ) -> dict[str, Any]:
-    """Where a model comes from, for its file."""
+    """Where a model comes from, for its file; ``held_out`` is the number of validation frames."""
     return {
-        "data": [vars(file) for file in data.files],
-        "data_sha256": data.sha256,
-        "frames": {"training": len(training.frames), "validation": len(validation.frames)},
-        "training_atoms": _atom_counts(training, model.elements),
+        "data": [vars(file) for file in learnt.files],
+        "data_sha256": learnt.sha256,
+        "frames": {"training": len(learnt.frames), "validation": held_out},
+        "training_atoms": _atom_counts(learnt, model.elements),
         "settings": config.model_dump(mode="json"),
         "seed": config.seed,
         "epochs": len(outcome.history),
