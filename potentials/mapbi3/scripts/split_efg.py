@@ -1,8 +1,8 @@
 """Divide labelled EFG frames by run among the training, validation and test files of a folder.
 
 usage: python split_efg.py NEW.xyz FOLDER
-Frames that the files hold already stay where they are; new ones are added, whole runs at a time. Frames of one run share
-their `tag`. New runs are taken in the order of the file: of every five, the first goes to test and the third to
+Frames that the files hold already stay where they are; new ones are added, whole runs at a time. Frames of one run
+share their `tag`. New runs are taken in the order of the file: of every five, the first goes to test and the third to
 validation.
 """
 

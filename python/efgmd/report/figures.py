@@ -1,5 +1,6 @@
 """Plots of a campaign's results, drawn to be read in black and white and on a phone."""
 
+from itertools import cycle
 from typing import Any
 
 import matplotlib
@@ -23,7 +24,7 @@ def draw_couplings(axes: Axes, results: dict[str, Any], nucleus: str) -> None:
     points = [site for found in series.values() for _, site in found]
     factor, unit = unit_for([_height(site) for site in points])
     span = temperature_range(results)
-    for index, ((name, found), (colour, marker, dash)) in enumerate(zip(series.items(), STYLES * 2, strict=False)):
+    for index, ((name, found), (colour, marker, dash)) in enumerate(zip(series.items(), cycle(STYLES), strict=False)):
         # Sites are drawn a little side by side, so that bars and arrows do not hide each other.
         aside = 0.012 * (span[1] - span[0]) * (index - (len(series) - 1) / 2)
         shifted = [(temperature + aside, site) for temperature, site in found]
@@ -53,7 +54,16 @@ def draw_couplings(axes: Axes, results: dict[str, Any], nucleus: str) -> None:
     axes.set_xlim(*span)
     axes.set_xlabel("temperature (K)")
     axes.set_ylabel(f"|Cq| of {nucleus} ({unit})")
-    if len(series) > 1:
+    name_series(axes, len(series), above=len(series) > 3)
+
+
+def name_series(axes: Axes, count: int, above: bool) -> None:
+    """Legend inside the axes or above them; so many series that colours repeat are only counted."""
+    if count > 2 * len(STYLES):
+        axes.set_title(f"{count} series of sites, named in the table", fontsize=9)
+    elif above:
+        axes.legend(ncols=min(count, 3), loc="lower center", bbox_to_anchor=(0.5, 1.0), columnspacing=1.0)
+    elif count > 1:
         axes.legend()
 
 
@@ -98,7 +108,7 @@ def _height(site: dict[str, Any]) -> float:
 def draw_asymmetry(axes: Axes, results: dict[str, Any], nucleus: str) -> None:
     """Eta against temperature with sampling errors, where the tensor differs from zero."""
     series = site_series(results, nucleus)
-    for (name, found), (colour, marker, dash) in zip(series.items(), STYLES * 2, strict=False):
+    for (name, found), (colour, marker, dash) in zip(series.items(), cycle(STYLES), strict=False):
         known = [(temperature, site) for temperature, site in found if not site["compatible_with_zero"]]
         axes.errorbar(
             [temperature for temperature, _ in known],
@@ -121,8 +131,7 @@ def draw_asymmetry(axes: Axes, results: dict[str, Any], nucleus: str) -> None:
     axes.set_xlim(*temperature_range(results))
     axes.set_xlabel("temperature (K)")
     axes.set_ylabel(f"eta of {nucleus}")
-    if len(series) > 1:
-        axes.legend()
+    name_series(axes, len(series), above=len(series) > 3)
 
 
 def temperature_range(results: dict[str, Any]) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """Plots of order parameters with their laws, and of NQR lines."""
 
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ from matplotlib.axes import Axes
 
 from efgmd.analysis.series import site_series
 from efgmd.analysis.table import unit_for
-from efgmd.report.figures import temperature_range, upper_limits
+from efgmd.report.figures import name_series, temperature_range, upper_limits
 from efgmd.report.svg import STYLES
 
 _STICK = 0.72  # of the distance between two temperatures
@@ -60,7 +61,7 @@ def draw_nqr_lines(axes: Axes, results: dict[str, Any], nucleus: str) -> None:
     kelvin = sorted(entry["temperature_K"] for entry in results["temperatures"])
     lines = [line for found in series.values() for _, site in found if _shown(site) for line in site["nqr_MHz"]]
     factor, unit = unit_for(lines)
-    for (name, found), (colour, marker, dash) in zip(series.items(), STYLES * 2, strict=False):
+    for (name, found), (colour, marker, dash) in zip(series.items(), cycle(STYLES), strict=False):
         sticks = [
             (factor * line, kelvin.index(temperature), factor * line * _relative_error(site))
             for temperature, site in found
@@ -85,8 +86,7 @@ def draw_nqr_lines(axes: Axes, results: dict[str, Any], nucleus: str) -> None:
     axes.set_yticks(range(len(kelvin)), [f"{value:g} K" for value in kelvin])
     axes.set_ylim(-0.15, len(kelvin) + 0.1)
     axes.set_xlabel(f"NQR frequency of {nucleus} ({unit})")
-    if len(series) > 1:
-        axes.legend(ncols=len(series), loc="lower center", bbox_to_anchor=(0.5, 1.0), columnspacing=1.0)
+    name_series(axes, len(series), above=len(series) > 1)
 
 
 def _relative_error(site: dict[str, Any]) -> float:
