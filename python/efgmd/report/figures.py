@@ -26,7 +26,7 @@ def draw_couplings(axes: Axes, results: dict[str, Any], nucleus: str) -> None:
     span = temperature_range(results)
     for index, ((name, found), (colour, marker, dash)) in enumerate(zip(series.items(), cycle(STYLES), strict=False)):
         # Sites are drawn a little side by side, so that bars and arrows do not hide each other.
-        aside = 0.012 * (span[1] - span[0]) * (index - (len(series) - 1) / 2)
+        aside = min(0.012, 0.06 / len(series)) * (span[1] - span[0]) * (index - (len(series) - 1) / 2)
         shifted = [(temperature + aside, site) for temperature, site in found]
         known = [(temperature, site) for temperature, site in shifted if not site["compatible_with_zero"]]
         if known:

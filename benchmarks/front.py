@@ -1,0 +1,150 @@
+"""Cost against accuracy: energy models of several sizes, trained alike, then timed in LAMMPS.
+
+usage: python benchmarks/front.py FOLDER [--minutes 12] [--only NAME ...]     about a quarter of an hour for each size
+Models are trained from nothing on the SevenNet-0 labels of potentials/mapbi3/data, one after the other on one core, and
+compared with the teacher (held-out frames of 384 atoms) and with PBE (the EFG model's test frames, which carry forces).
+The shipped model of the default size, trained longer and in rounds, is timed and compared too. Training that was
+interrupted goes on; models that are there are not trained again, so `--only` can share the work out.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from ase.io import read
+
+from efgmd import _kernels
+from efgmd.calculators import EnergyCalculator
+from efgmd.campaign.provenance import machine, versions
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+ROOT = Path(__file__).resolve().parents[1]
+POTENTIALS = ROOT / "potentials" / "mapbi3"
+SIZES = {  # hyperparameters beside the defaults (cutoff 6, n_radial 8)
+    "4 channels, l up to 2": {"channels": 4, "lmax": 2, "hidden": 16, "n_radial": 6},
+    "8 channels, l up to 2": {"channels": 8, "lmax": 2, "hidden": 32},
+    "12 channels, l up to 3": {"channels": 12, "lmax": 3, "hidden": 48},
+    "24 channels, l up to 3": {"channels": 24, "lmax": 3, "hidden": 64},
+    "40 channels, l up to 3": {"channels": 40, "lmax": 3, "hidden": 96},
+}
+SHIPPED = "shipped: 24 channels, l up to 3"
+STEPS, REPEATS = 200, 3
+
+DECK = """
+units metal
+atom_style atomic
+read_data {data}
+mass 5 2.014
+pair_style mliap unified {model} 0
+pair_coeff * * Pb I C N H
+neighbor 1.0 bin
+timestep 0.001
+velocity all create 300 1
+fix 1 all nve
+run 20
+run {steps}
+"""
+
+
+def train(path, hyperparameters, minutes):
+    if path.exists():
+        return
+    data = POTENTIALS / "data" / "energy_train.xyz.gz"
+    command = [Path(sys.executable).parent / "efgmd", "train", "energy", data, "-o", path, "--elements", "Pb I C N H"]
+    command += ["--minutes", str(minutes), "--seed", "1"]
+    for name, value in hyperparameters.items():
+        command += ["--set", f"{name}={value}"]
+    subprocess.run(command, check=True)
+
+
+def errors(path, frames, reference):
+    """Root mean square and mean of absolute errors of force components (meV/angstrom)."""
+    calculator = EnergyCalculator(path)
+    found = np.concatenate([calculator.get_property("forces", atoms) - reference(atoms) for atoms in frames])
+    return {"rmse": 1e3 * float(np.sqrt(np.mean(found**2))), "mae": 1e3 * float(np.abs(found).mean())}
+
+
+def atom_steps(path, folder, atoms):
+    """Atom steps per second of one LAMMPS run of 768 atoms on one core."""
+    (folder / "in.lmp").write_text(DECK.format(data=folder / "start.data", model=path, steps=STEPS))
+    command = [Path(sys.executable).parent / "lmp", "-in", "in.lmp", "-log", "none"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    loops = [float(line.split()[3]) for line in done.stdout.splitlines() if line.startswith("Loop time of")]
+    return atoms * STEPS / loops[-1]
+
+
+def measure(models):
+    """Errors of each model, and speeds, for which the models take turns."""
+    held_out = read(POTENTIALS / "validation" / "held_out.xyz.gz", ":")
+    labelled = read(POTENTIALS / "data" / "efg_test.xyz.gz", ":")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        start = read(ROOT / "examples" / "mapbi3" / "structure.extxyz") * (2, 2, 2)
+        start.write(folder / "start.data", format="lammps-data", specorder=["Pb", "I", "C", "N", "H"], masses=True)
+        speeds = [{n: atom_steps(path, folder, len(start)) for n, path in models.items()} for _ in range(REPEATS)]
+    return {
+        name: {
+            "atom_steps_per_second": round(float(np.median([turn[name] for turn in speeds]))),
+            "forces_against_teacher_meV_per_A": errors(path, held_out, lambda atoms: atoms.get_forces()),
+            "forces_against_pbe_meV_per_A": errors(path, labelled, lambda atoms: atoms.arrays["dft_forces"]),
+        }
+        for name, path in models.items()
+    }
+
+
+def draw(found, path):
+    figure, axes = plt.subplots(figsize=(5.2, 3.6), layout="constrained")
+    for quantity, label, marker in (
+        ("forces_against_teacher_meV_per_A", "against SevenNet-0, held-out frames", "o"),
+        ("forces_against_pbe_meV_per_A", "against PBE", "s"),
+    ):
+        rows = sorted(
+            (row["atom_steps_per_second"], row[quantity]["mae"]) for name, row in found.items() if name in SIZES
+        )
+        (line,) = axes.plot(*zip(*rows, strict=True), f"-{marker}", ms=5, label=label)
+        shipped = found[SHIPPED]
+        axes.plot(
+            shipped["atom_steps_per_second"], shipped[quantity]["mae"], marker, ms=8, mfc="none", color=line.get_color()
+        )
+    axes.set(xscale="log", xlabel="atom steps per second, one core", ylabel="mean absolute error of forces (meV/Å)")
+    axes.set_ylim(bottom=0)
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=150)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--minutes", type=float, default=12.0)
+    parser.add_argument("--only", nargs="+", choices=list(SIZES), help="train these and measure nothing")
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    models = {name: (arguments.folder / f"model{k}.safetensors").resolve() for k, name in enumerate(SIZES)}
+    for name in arguments.only or SIZES:
+        train(models[name], SIZES[name], arguments.minutes)
+    if arguments.only:
+        return
+    found = measure(models | {SHIPPED: POTENTIALS / "energy.safetensors"})
+    record = {
+        "minutes_of_training": arguments.minutes,
+        "sizes": SIZES,
+        "models": found,
+        "instruction_set": _kernels.instruction_set(),
+        "versions": versions(),
+        "machine": machine(),
+    }
+    target = Path(__file__).with_suffix(".json")
+    target.write_text(json.dumps(record, indent=1) + "\n")
+    draw(found, target.with_suffix(".png"))
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
