@@ -1,9 +1,11 @@
-"""Long dynamics with the shipped force field: 1 ns of NPT at 400 and 500 K, 0.1 ns of NVE at 300 K.
+"""Long dynamics with a force field of CH3NH3PbI3: 1 ns of NPT at 400 and 500 K, 0.1 ns of NVE at 300 K.
 
-usage: python benchmarks/robustness.py FOLDER [RESULT.json]     two runs at a time, 40 minutes on two cores
-A run that was interrupted begins anew from its last restart file; one that is done is only read again.
+usage: python benchmarks/robustness.py MODEL.safetensors FOLDER [--at-a-time 2]     up to 80 minutes of one core
+A run that was interrupted begins anew from its last restart file; one that is done is only read again. The results are
+put into robustness.json beside this script, under the name of the model.
 """
 
+import argparse
 import json
 import re
 import subprocess
@@ -19,7 +21,6 @@ from efgmd.calculators import EnergyCalculator
 from efgmd.campaign.provenance import machine, versions
 
 ROOT = Path(__file__).parents[1]
-MODEL = ROOT / "potentials" / "mapbi3" / "energy-d3.safetensors"
 START = ROOT / "examples" / "mapbi3" / "structure.extxyz"
 ELEMENTS = ["Pb", "I", "C", "N", "H"]
 MASSES = [207.2, 126.90447, 12.011, 14.007, 2.014]
@@ -32,7 +33,7 @@ RUNS = {  # name: temperature, time step (fs), length (ps), integrator
 BONDS = {("C", "N"): 2.0, ("C", "H"): 1.6, ("N", "H"): 1.6}  # within a molecule: those shorter than this at the start
 
 
-def deck(name, folder):
+def deck(name, model, folder):
     """LAMMPS input: from the start, or from the newest restart file."""
     temperature, timestep, length, fix = RUNS[name]
     restarts = sorted(folder.glob("restart.*"), key=lambda path: int(path.suffix[1:]))
@@ -48,7 +49,7 @@ reset_timestep 0
 atom_style atomic
 {begin}
 {chr(10).join(f"mass {k} {mass}" for k, mass in enumerate(MASSES, 1))}
-pair_style mliap unified {MODEL} 0
+pair_style mliap unified {model} 0
 pair_coeff * * {" ".join(ELEMENTS)}
 neighbor 1.0 bin
 timestep {timestep / 1000}
@@ -65,14 +66,14 @@ run {round(length * 1000 / timestep)} upto
 """
 
 
-def run(name, folder):
+def run(name, model, folder):
     """Run to the end, or go on where the last call was stopped."""
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "done").exists():
         return
     if not (folder / "start.data").exists():
         read(START).write(folder / "start.data", format="lammps-data", specorder=ELEMENTS, masses=True)
-    (folder / "in.run").write_text(deck(name, folder))
+    (folder / "in.run").write_text(deck(name, model, folder))
     log = f"log.{len(list(folder.glob('log.*'))):02d}"
     command = [Path(sys.executable).parent / "lmp", "-in", "in.run", "-log", log, "-screen", "none"]
     finished = subprocess.run(command, cwd=folder, capture_output=True, text=True)
@@ -128,10 +129,10 @@ def lengths(atoms, pairs):
     return np.linalg.norm((vectors - np.rint(vectors)) * atoms.cell.lengths(), axis=1)
 
 
-def result(name, folder):
+def result(name, model, folder):
     temperature, timestep, length, _ = RUNS[name]
     found = table(folder)
-    calculator, pairs = EnergyCalculator(MODEL), bonds()
+    calculator, pairs = EnergyCalculator(model), bonds()
     frames = list(frames_of(folder))
     longest = {f"{a}-{b}": max(float(lengths(f, pairs[a, b]).max()) for f in frames) for a, b in pairs}
     grades = np.array([calculator.get_property("extrapolation", atoms).max() for atoms in frames])
@@ -159,12 +160,18 @@ def result(name, folder):
 
 
 def main():
-    folder = Path(sys.argv[1]).resolve()
-    target = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(__file__).with_suffix(".json")
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda name: run(name, folder / name), RUNS))
-    found = {name: result(name, folder / name) for name in RUNS}
-    record = {"model": MODEL.name, "runs": found, "versions": versions(), "machine": machine()}
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--at-a-time", type=int, default=2)
+    arguments = parser.parse_args()
+    model, folder = arguments.model.resolve(), arguments.folder.resolve()
+    with ThreadPoolExecutor(arguments.at_a_time) as pool:
+        list(pool.map(lambda name: run(name, model, folder / name), RUNS))
+    found = {name: result(name, model, folder / name) for name in RUNS}
+    target = Path(__file__).with_suffix(".json")
+    record = json.loads(target.read_text()) if target.exists() else {}
+    record[model.name] = {"runs": found, "versions": versions(), "machine": machine()}
     target.write_text(json.dumps(record, indent=1) + "\n")
     print(json.dumps(found, indent=1))
 
