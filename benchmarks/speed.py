@@ -1,9 +1,9 @@
 """Speed and memory of the shipped MAPbI3 potentials in LAMMPS: dynamics alone, and with an EFG sample every 20 fs.
 
 usage: python benchmarks/speed.py [OUT.json]
-Both force fields with D3. Each case is one `lmp` process on one core; dynamics alone, with EFG samples, and with the
-samples of all members of the committee run in turn, several times each, and the medians and the medians of the ratios
-of neighbouring runs are kept. Times are LAMMPS' own loop times.
+Each case is one `lmp` process on one core; dynamics alone, with EFG samples, and with the samples of all members of the
+committee run in turn, several times each, and the medians and the medians of the ratios of neighbouring runs are kept.
+Times are LAMMPS' own loop times.
 """
 
 import json
@@ -16,7 +16,6 @@ import sys
 import tempfile
 from datetime import UTC, datetime
 from importlib.metadata import version
-from itertools import product
 from pathlib import Path
 
 from ase.io import read
@@ -25,7 +24,6 @@ from efgmd import _kernels
 
 ROOT = Path(__file__).resolve().parents[1]
 POTENTIALS = ROOT / "potentials" / "mapbi3"
-MODELS = ("energy-d3.safetensors", "energy-d3-fast.safetensors")
 SIZES = {96: 1200, 768: 200, 6144: 40}  # atoms: steps
 EVERY = 20  # steps of 1 fs between EFG samples
 REPEATS = 3
@@ -52,14 +50,14 @@ fix avg all ave/atom {every} 1 {every} c_efg[*]"""
 KINDS = {"dynamics": None, "efg": "", "members": "members yes"}  # options of the compute
 
 
-def loop_seconds(folder: Path, model: str, steps: int, options: str | None) -> tuple[float, float]:
+def loop_seconds(folder: Path, steps: int, options: str | None) -> tuple[float, float]:
     """Run LAMMPS once; return the loop time of the second run in seconds and the peak memory in MB."""
     sampling = ""
     if options is not None:
         sampling = SAMPLING.format(efg=POTENTIALS / "efg.safetensors", every=EVERY, options=options)
     deck = DECK.format(
         data=folder / "start.data",
-        energy=POTENTIALS / model,
+        energy=POTENTIALS / "energy-d3.safetensors",
         sampling=sampling,
         steps=steps,
         every=EVERY,
@@ -78,16 +76,15 @@ def loop_seconds(folder: Path, model: str, steps: int, options: str | None) -> t
     return float(re.findall(r"Loop time of ([\d.e+-]+)", text)[-1]), usage.ru_maxrss / 1024
 
 
-def measure(model: str, atoms: int, steps: int) -> dict:
-    """Time a force field with one system size."""
+def measure(atoms: int, steps: int) -> dict:
+    """Time one system size."""
     copies = round((atoms / 96) ** (1 / 3))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         structure = read(ROOT / "examples" / "mapbi3" / "structure.extxyz") * (copies, copies, copies)
         structure.write(folder / "start.data", format="lammps-data", specorder=["Pb", "I", "C", "N", "H"], masses=True)
         rounds = [
-            {kind: loop_seconds(folder, model, steps, options) for kind, options in KINDS.items()}
-            for _ in range(REPEATS)
+            {kind: loop_seconds(folder, steps, options) for kind, options in KINDS.items()} for _ in range(REPEATS)
         ]
     plain = statistics.median(done["dynamics"][0] for done in rounds)
     samples = steps // EVERY
@@ -99,7 +96,6 @@ def measure(model: str, atoms: int, steps: int) -> dict:
             "atoms_per_second": round(atoms / seconds) if seconds > 0 else None,
         }
     return {
-        "force_field": model,
         "atoms": atoms,
         "steps": steps,
         "atom_steps_per_second": round(atoms * steps / plain),
@@ -118,8 +114,8 @@ def processor() -> str:
 def main():
     out = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "benchmarks" / "speed.json"
     results = []
-    for model, (atoms, steps) in product(MODELS, SIZES.items()):
-        results.append(measure(model, atoms, steps))
+    for atoms, steps in SIZES.items():
+        results.append(measure(atoms, steps))
         print(results[-1], flush=True)
     record = {
         "command": "python benchmarks/speed.py",

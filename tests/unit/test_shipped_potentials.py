@@ -19,7 +19,6 @@ FOLDER = Path(__file__).parents[2] / "potentials" / "mapbi3"
     [
         ("energy.safetensors", "held_out.xyz.gz", "results.json"),
         ("energy-d3.safetensors", "held_out_d3.xyz.gz", "results_d3.json"),
-        ("energy-d3-fast.safetensors", "held_out_d3.xyz.gz", "results_d3_fast.json"),
     ],
 )
 def test_forces_on_held_out_frames(model, labels, results):
