@@ -8,7 +8,6 @@ The results of NAME are put into cspbi3.json beside this script; training that w
 
 import argparse
 import json
-import shlex
 import subprocess
 import sys
 from collections import defaultdict
@@ -61,7 +60,7 @@ def main():
     target = Path(__file__).with_suffix(".json")
     record = json.loads(target.read_text()) if target.exists() else {}
     record[arguments.name] = {
-        "command": shlex.join(["python", "benchmarks/cspbi3.py", *map(str, sys.argv[1:])]),
+        "minutes": arguments.minutes,
         "hyperparameters": trained["settings"]["model"],
         "frames": {name: len(read(path, ":")) for name, path in paths.items()},
         "epochs": trained["epochs"],
