@@ -1,9 +1,9 @@
 """Divide labelled EFG frames by run among the training, validation and test files of a folder.
 
 usage: python split_efg.py NEW.xyz FOLDER
-Frames that the files hold already stay where they are; new ones are added, whole runs at a time. Frames of one run
-share their `tag`. New runs are taken in the order of the file: of every five, the first goes to test and the third to
-validation.
+Frames that the files hold already stay where they are. Frames of one run share their `tag` and stay together: new ones
+join the frames of their run, and new runs are taken in the order of the file: of every five, the first goes to test
+and the third to validation.
 """
 
 import sys
@@ -21,10 +21,10 @@ def main():
     runs: dict[str, list] = {}
     for frame in read(sys.argv[1], ":"):
         runs.setdefault(str(frame.info["tag"]), []).append(frame)
-    if again := sorted(set(runs) & set(known)):
-        sys.exit(f"{sys.argv[1]}: run {again[0]} is in efg_{known[again[0]]}.xyz.gz already; give each run a new tag")
-    for number, frames in enumerate(runs.values()):
-        parts[{0: "test", 2: "validation"}.get(number % 5, "train")] += frames
+    new = [tag for tag in runs if tag not in known]
+    known |= {tag: {0: "test", 2: "validation"}.get(number % 5, "train") for number, tag in enumerate(new)}
+    for tag, frames in runs.items():
+        parts[known[tag]] += frames
     for name, frames in parts.items():
         write(paths[name], frames, format="extxyz")
         print(name, len(frames), "frames,", sum(len(f) for f in frames), "atoms")
