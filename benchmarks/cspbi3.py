@@ -2,7 +2,7 @@
 
 usage: python benchmarks/cspbi3.py train.xyz.gz FOLDER [--minutes 12] [--set NAME=VALUE ...] [--name NAME]
 The data (alpha, beta, gamma and delta phase, 40 and 160 atoms, energies, forces, stresses) are in the public repository
-WillBaldwin0/cspbi3_mlip_docker. Of every ten frames of a configuration type one is tested on and one chooses the epoch.
+WillBaldwin0/cspbi3_mlip_docker. One frame in ten is tested on and one in ten chooses the epoch.
 The results of NAME are put into cspbi3.json beside this script; training that was interrupted goes on.
 """
 
@@ -21,7 +21,7 @@ from efgmd.models.io import read_metadata
 
 
 def split(frames, folder):
-    """Write train, validation and test files; every configuration type is in each as far as it goes."""
+    """Write train, validation and test files, random frames of each configuration type."""
     groups = defaultdict(list)
     for frame in frames:
         groups[frame.info["config_type"]].append(frame)

@@ -165,7 +165,8 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--at-a-time", type=int, default=2)
     arguments = parser.parse_args()
-    model, folder = arguments.model.resolve(), arguments.folder.resolve()
+    model = arguments.model.resolve()
+    folder = arguments.folder.resolve() / model.stem
     with ThreadPoolExecutor(arguments.at_a_time) as pool:
         list(pool.map(lambda name: run(name, model, folder / name), RUNS))
     found = {name: result(name, model, folder / name) for name in RUNS}

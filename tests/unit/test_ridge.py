@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from ase.io import write
+from ase.io import read, write
 from toy_data import structure, write_frames
 from vesin import NeighborList
 
@@ -128,9 +128,18 @@ def test_a_model_needs_a_part():
         EFGModel(("Ne",), channels=0, linear=False)
 
 
+def retag(path):
+    """Give the runs of a file names that no other file has."""
+    frames = read(path, ":")
+    for atoms in frames:
+        atoms.info["tag"] = f"other-{atoms.info['tag']}"
+    write(path, frames, format="extxyz")
+
+
 def test_a_refit_learns_from_the_validation_frames_after_they_have_judged(tmp_path, frames_file):
     data = load([frames_file], "efg")
     write_frames(tmp_path / "judge.xyz", runs=3, per_run=2, seed=5)
+    retag(tmp_path / "judge.xyz")
     settings = {"kind": "efg", "model": {**LINEAR, "n_radial": 4, "committee": 4}, "dtype": "float64"}
     judge = tmp_path / "judge.xyz"
     models = {}
@@ -153,10 +162,17 @@ def test_a_refit_learns_from_the_validation_frames_after_they_have_judged(tmp_pa
     assert (tensors["refit"] - tensors["both"]).abs().max() < 1e-6 * sigma
     assert (tensors["refit"] - tensors["plain"]).abs().max() > 1e-3 * sigma
     assert torch.equal(refit.spread_scales, plain.spread_scales)
-    assert record["accuracy"]["validation"] == judged["accuracy"]["validation"]
+    assert record["accuracy"] == {"validation_before_refit": judged["accuracy"]["validation"]}
     assert record["frames"] == {"training": 26, "validation": 6}
     assert [file["name"] for file in record["data"]] == ["frames.xyz", "judge.xyz"]
     assert record["linear_fit"] != judged["linear_fit"]
+
+
+def test_a_refit_learns_nothing_from_test_frames(tmp_path, frames_file):
+    write_frames(judge := tmp_path / "judge.xyz", runs=3, per_run=2, seed=5)
+    files = TrainingFiles([frames_file], [judge], [judge], tmp_path / "efg.safetensors")
+    with pytest.raises(DataError, match="is the same structure as"):
+        train(TrainingConfig(kind="efg", model={**LINEAR, "n_radial": 4}, refit=True), files)
 
 
 def test_only_a_linear_model_can_be_solved_again():

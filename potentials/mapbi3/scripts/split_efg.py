@@ -23,8 +23,9 @@ def main():
         runs.setdefault(str(frame.info["tag"]), []).append(frame)
     new = [tag for tag in runs if tag not in known]
     known |= {tag: {0: "test", 2: "validation"}.get(number % 5, "train") for number, tag in enumerate(new)}
+    held = {frame.positions.tobytes() for frames in parts.values() for frame in frames}
     for tag, frames in runs.items():
-        parts[known[tag]] += frames
+        parts[known[tag]] += [frame for frame in frames if frame.positions.tobytes() not in held]
     for name, frames in parts.items():
         write(paths[name], frames, format="extxyz")
         print(name, len(frames), "frames,", sum(len(f) for f in frames), "atoms")

@@ -56,7 +56,10 @@ def site_series(
             if name not in known:
                 known.append(name)
             series.setdefault(key, []).append((entry["temperature_K"], row))
-    return {_joined(nucleus, names[key]): found for key, found in series.items()}
+    joined: dict[str, list[tuple[float, Row]]] = {}
+    for key, pairs in series.items():
+        joined.setdefault(_joined(nucleus, names[key]), []).extend(pairs)
+    return joined
 
 
 def _joined(nucleus: str, names: list[str]) -> str:

@@ -58,11 +58,11 @@ def draw_couplings(axes: Axes, results: dict[str, Any], nucleus: str) -> None:
 
 
 def name_series(axes: Axes, count: int, above: bool) -> None:
-    """Legend inside the axes or above them; so many series that colours repeat are only counted."""
-    if count > 2 * len(STYLES):
-        axes.set_title(f"{count} series of sites, named in the table", fontsize=9)
+    """Legend inside the axes or above them; series so many that their looks repeat are only counted."""
+    if count > len(STYLES):
+        axes.set_title(f"{count} series of sites", fontsize=9)
     elif above:
-        axes.legend(ncols=min(count, 3), loc="lower center", bbox_to_anchor=(0.5, 1.0), columnspacing=1.0)
+        axes.legend(ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0), columnspacing=1.0)
     elif count > 1:
         axes.legend()
 

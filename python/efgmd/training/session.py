@@ -99,6 +99,8 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
     test = load(files.test, config.kind, config.label_keys()) if files.test else None
     for others in ([validation] if files.validation else []) + ([test] if test else []):
         refuse_overlap(data, others)
+    if config.refit and test is not None:
+        refuse_overlap(validation, test)
     model, source = _new_model(config, training)
     references, copied = np.zeros(len(model.elements)), ""
     if source is not None:
@@ -167,12 +169,13 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
         for name, part in (("validation", validation), ("test", test)):
             if part is not None:
                 result = evaluation.evaluate(model, part)
-                accuracy[name] = result.numbers
+                accuracy["validation_before_refit" if name == "validation" and config.refit else name] = result.numbers
                 plots.parity_plot(result, files.folder / f"parity_{name}")
                 (console or Console()).print(evaluation.table(result, name))
             if name == "validation" and config.refit:
                 learnt = training.joined(validation)
-                fits = _refit(model, learnt, config, journal)
+                runs = run_names(training, config.split_by) + run_names(validation, config.split_by)
+                fits = _refit(model, learnt, runs, config, journal)
         record = _record(config, learnt, len(validation.frames), outcome, model)
         record |= {"accuracy": accuracy, "initial_model_sha256": getattr(source, "sha256", None)}
         record |= {"sigma_au": sigma} if sigma else {}
@@ -190,11 +193,13 @@ def _log_fits(journal: Journal, fits: dict[str, LinearFit]) -> None:
         )
 
 
-def _refit(model: Any, data: LabelledFrames, config: TrainingConfig, journal: Journal) -> dict[str, LinearFit]:
+def _refit(
+    model: Any, data: LabelledFrames, runs: Sequence[str], config: TrainingConfig, journal: Journal
+) -> dict[str, LinearFit]:
     """Solve a linear model again for more frames; what was calibrated stays."""
     journal.log(f"solved again with the validation frames added, {len(data.frames)} frames in all")
     frames = prepare(data, config.kind, model.elements, model.cutoff, model.dtype)
-    fits = fit_linear(model, frames, run_names(data, config.split_by), config.seed)
+    fits = fit_linear(model, frames, runs, config.seed)
     _log_fits(journal, fits)
     return fits
 
