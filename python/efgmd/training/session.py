@@ -166,16 +166,19 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
         if config.kind == "efg" and model.committee > 1:
             evaluation.calibrate_spread(model, validation)
         accuracy, learnt = {}, training
-        for name, part in (("validation", validation), ("test", test)):
-            if part is not None:
-                result = evaluation.evaluate(model, part)
-                accuracy["validation_before_refit" if name == "validation" and config.refit else name] = result.numbers
-                plots.parity_plot(result, files.folder / f"parity_{name}")
-                (console or Console()).print(evaluation.table(result, name))
-            if name == "validation" and config.refit:
-                learnt = training.joined(validation)
-                runs = run_names(training, config.split_by) + run_names(validation, config.split_by)
-                fits = _refit(model, learnt, runs, config, journal)
+
+        def judge(name: str, part: LabelledFrames) -> None:
+            result = evaluation.evaluate(model, part)
+            accuracy[name] = result.numbers
+            plots.parity_plot(result, files.folder / f"parity_{name}")
+            (console or Console()).print(evaluation.table(result, name.replace("_", " ")))
+
+        judge("validation_before_refit" if config.refit else "validation", validation)
+        if config.refit:
+            learnt = training.joined(validation)
+            fits = _refit(model, [training, validation], config, journal)
+        if test is not None:
+            judge("test", test)
         record = _record(config, learnt, len(validation.frames), outcome, model)
         record |= {"accuracy": accuracy, "initial_model_sha256": getattr(source, "sha256", None)}
         record |= {"sigma_au": sigma} if sigma else {}
@@ -194,11 +197,12 @@ def _log_fits(journal: Journal, fits: dict[str, LinearFit]) -> None:
 
 
 def _refit(
-    model: Any, data: LabelledFrames, runs: Sequence[str], config: TrainingConfig, journal: Journal
+    model: Any, parts: Sequence[LabelledFrames], config: TrainingConfig, journal: Journal
 ) -> dict[str, LinearFit]:
-    """Solve a linear model again for more frames; what was calibrated stays."""
-    journal.log(f"solved again with the validation frames added, {len(data.frames)} frames in all")
-    frames = prepare(data, config.kind, model.elements, model.cutoff, model.dtype)
+    """Solve a linear model again for the frames of all parts; what was calibrated stays."""
+    frames = [f for part in parts for f in prepare(part, config.kind, model.elements, model.cutoff, model.dtype)]
+    journal.log(f"solved again with the validation frames added, {len(frames)} frames in all")
+    runs = [name for part in parts for name in run_names(part, config.split_by)]  # tags of two files are two runs
     fits = fit_linear(model, frames, runs, config.seed)
     _log_fits(journal, fits)
     return fits
@@ -212,12 +216,15 @@ def _record(
     model: Any,
 ) -> dict[str, Any]:
     """Where a model comes from, for its file; ``held_out`` is the number of validation frames."""
+    settings = config.model_dump(mode="json")
+    if config.initialise:
+        settings["initialise"] = config.initialise.name  # its hash is recorded, and folders mean nothing elsewhere
     return {
         "data": [vars(file) for file in learnt.files],
         "data_sha256": learnt.sha256,
         "frames": {"training": len(learnt.frames), "validation": held_out},
         "training_atoms": _atom_counts(learnt, model.elements),
-        "settings": config.model_dump(mode="json"),
+        "settings": settings,
         "seed": config.seed,
         "epochs": len(outcome.history),
         "best_epoch": outcome.best_epoch,
