@@ -1,6 +1,7 @@
 """Energy models of CsPbI3, trained on the first-principles set of Baldwin et al. (Small 20, 2303565 (2024)).
 
-usage: python benchmarks/cspbi3.py train.xyz.gz FOLDER [--minutes 12] [--set NAME=VALUE ...] [--name NAME]
+usage: OMP_NUM_THREADS=1 python benchmarks/cspbi3.py train.xyz.gz FOLDER [--minutes 12] [--set NAME=VALUE ...]
+       [--name NAME]
 The data (alpha, beta, gamma and delta phase, 40 and 160 atoms, energies, forces, stresses) are in the public repository
 WillBaldwin0/cspbi3_mlip_docker. One frame in ten is tested on and one in ten chooses the epoch.
 The results of NAME are put into cspbi3.json beside this script; training that was interrupted goes on.
@@ -34,8 +35,7 @@ def split(frames, folder):
             place += 1
     paths = {name: folder / f"{name}.xyz" for name in parts}
     for name, path in paths.items():
-        if not path.exists():
-            write(path, parts[name], format="extxyz")
+        write(path, parts[name], format="extxyz")
     return paths
 
 
@@ -60,7 +60,6 @@ def main():
     target = Path(__file__).with_suffix(".json")
     record = json.loads(target.read_text()) if target.exists() else {}
     record[arguments.name] = {
-        "minutes": arguments.minutes,
         "hyperparameters": trained["settings"]["model"],
         "frames": {name: len(read(path, ":")) for name, path in paths.items()},
         "epochs": trained["epochs"],

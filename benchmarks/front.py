@@ -1,14 +1,16 @@
 """Cost against accuracy: energy models of several sizes, trained alike, then timed in LAMMPS.
 
-usage: python benchmarks/front.py FOLDER [--minutes 12] [--only NAME ...]     about a quarter of an hour for each size
-Models are trained from nothing on the SevenNet-0 labels of potentials/mapbi3/data, one after the other on one core, and
-compared with the teacher (held-out frames of 384 atoms) and with PBE (the EFG model's test frames, which carry forces).
-The shipped model of the default size, trained longer and in rounds, is timed and compared too. Training that was
-interrupted goes on; models that are there are not trained again, so `--only` can share the work out.
+usage: OMP_NUM_THREADS=1 python benchmarks/front.py FOLDER [--minutes 12] [--only NAME ...]
+It takes a quarter of an hour for each size. Models are trained from nothing on the SevenNet-0 labels of
+potentials/mapbi3/data, one after the other on one core, timed like in speed.py, and compared with the teacher (held-out
+frames of 384 atoms) and with PBE (the EFG model's test frames, which carry forces). The shipped model of the default
+size, trained longer and in rounds, is timed and compared too. Training that was interrupted goes on; models that are
+there are not trained again, so `--only` can share the work out.
 """
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -17,16 +19,16 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from ase.io import read
+from speed import POTENTIALS, ROOT, loop_seconds, write_start
 
 from efgmd import _kernels
 from efgmd.calculators import EnergyCalculator
 from efgmd.campaign.provenance import machine, versions
+from efgmd.models.io import read_metadata
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-ROOT = Path(__file__).resolve().parents[1]
-POTENTIALS = ROOT / "potentials" / "mapbi3"
 SIZES = {  # hyperparameters beside the defaults (cutoff 6, n_radial 8)
     "4 channels, l up to 2": {"channels": 4, "lmax": 2, "hidden": 16, "n_radial": 6},
     "8 channels, l up to 2": {"channels": 8, "lmax": 2, "hidden": 32},
@@ -35,22 +37,7 @@ SIZES = {  # hyperparameters beside the defaults (cutoff 6, n_radial 8)
     "40 channels, l up to 3": {"channels": 40, "lmax": 3, "hidden": 96},
 }
 SHIPPED = "shipped: 24 channels, l up to 3"
-STEPS, REPEATS = 200, 3
-
-DECK = """
-units metal
-atom_style atomic
-read_data {data}
-mass 5 2.014
-pair_style mliap unified {model} 0
-pair_coeff * * Pb I C N H
-neighbor 1.0 bin
-timestep 0.001
-velocity all create 300 1
-fix 1 all nve
-run 20
-run {steps}
-"""
+STEPS, REPEATS = 200, 7
 
 
 def train(path, hyperparameters, minutes):
@@ -71,27 +58,20 @@ def errors(path, frames, reference):
     return {"rmse": 1e3 * float(np.sqrt(np.mean(found**2))), "mae": 1e3 * float(np.abs(found).mean())}
 
 
-def atom_steps(path, folder, atoms):
-    """Atom steps per second of one LAMMPS run of 768 atoms on one core."""
-    (folder / "in.lmp").write_text(DECK.format(data=folder / "start.data", model=path, steps=STEPS))
-    command = [Path(sys.executable).parent / "lmp", "-in", "in.lmp", "-log", "none"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    loops = [float(line.split()[3]) for line in done.stdout.splitlines() if line.startswith("Loop time of")]
-    return atoms * STEPS / loops[-1]
-
-
 def measure(models):
     """Errors of each model, and speeds, for which the models take turns."""
     held_out = read(POTENTIALS / "validation" / "held_out.xyz.gz", ":")
     labelled = read(POTENTIALS / "data" / "efg_test.xyz.gz", ":")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        start = read(ROOT / "examples" / "mapbi3" / "structure.extxyz") * (2, 2, 2)
-        start.write(folder / "start.data", format="lammps-data", specorder=["Pb", "I", "C", "N", "H"], masses=True)
-        speeds = [{n: atom_steps(path, folder, len(start)) for n, path in models.items()} for _ in range(REPEATS)]
+        atoms = write_start(folder, 2)
+        turns = [{n: loop_seconds(folder, path, STEPS, None)[0] for n, path in models.items()} for _ in range(REPEATS)]
     return {
         name: {
-            "atom_steps_per_second": round(float(np.median([turn[name] for turn in speeds]))),
+            "atom_steps_per_second": round(atoms * STEPS / statistics.median(turn[name] for turn in turns)),
+            "loop_seconds": [turn[name] for turn in turns],
+            "epochs": read_metadata(path)["training"]["epochs"],
+            "minutes_of_training": read_metadata(path)["training"]["seconds"] / 60,
             "forces_against_teacher_meV_per_A": errors(path, held_out, lambda atoms: atoms.get_forces()),
             "forces_against_pbe_meV_per_A": errors(path, labelled, lambda atoms: atoms.arrays["dft_forces"]),
         }
@@ -135,7 +115,6 @@ def main():
         return
     found = measure(models | {SHIPPED: POTENTIALS / "energy.safetensors"})
     record = {
-        "minutes_of_training": arguments.minutes,
         "sizes": SIZES,
         "models": found,
         "instruction_set": _kernels.instruction_set(),

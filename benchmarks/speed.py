@@ -24,6 +24,7 @@ from efgmd import _kernels
 
 ROOT = Path(__file__).resolve().parents[1]
 POTENTIALS = ROOT / "potentials" / "mapbi3"
+ENERGY = POTENTIALS / "energy-d3.safetensors"
 SIZES = {96: 1200, 768: 200, 6144: 40}  # atoms: steps
 EVERY = 20  # steps of 1 fs between EFG samples
 REPEATS = 3
@@ -50,14 +51,21 @@ fix avg all ave/atom {every} 1 {every} c_efg[*]"""
 KINDS = {"dynamics": None, "efg": "", "members": "members yes"}  # options of the compute
 
 
-def loop_seconds(folder: Path, steps: int, options: str | None) -> tuple[float, float]:
+def write_start(folder: Path, copies: int) -> int:
+    """Write ``start.data`` with so many copies of the example structure along each axis; return the number of atoms."""
+    structure = read(ROOT / "examples" / "mapbi3" / "structure.extxyz") * (copies, copies, copies)
+    structure.write(folder / "start.data", format="lammps-data", specorder=["Pb", "I", "C", "N", "H"], masses=True)
+    return len(structure)
+
+
+def loop_seconds(folder: Path, energy: Path, steps: int, options: str | None) -> tuple[float, float]:
     """Run LAMMPS once; return the loop time of the second run in seconds and the peak memory in MB."""
     sampling = ""
     if options is not None:
         sampling = SAMPLING.format(efg=POTENTIALS / "efg.safetensors", every=EVERY, options=options)
     deck = DECK.format(
         data=folder / "start.data",
-        energy=POTENTIALS / "energy-d3.safetensors",
+        energy=energy,
         sampling=sampling,
         steps=steps,
         every=EVERY,
@@ -81,10 +89,10 @@ def measure(atoms: int, steps: int) -> dict:
     copies = round((atoms / 96) ** (1 / 3))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        structure = read(ROOT / "examples" / "mapbi3" / "structure.extxyz") * (copies, copies, copies)
-        structure.write(folder / "start.data", format="lammps-data", specorder=["Pb", "I", "C", "N", "H"], masses=True)
+        write_start(folder, copies)
         rounds = [
-            {kind: loop_seconds(folder, steps, options) for kind, options in KINDS.items()} for _ in range(REPEATS)
+            {kind: loop_seconds(folder, ENERGY, steps, options) for kind, options in KINDS.items()}
+            for _ in range(REPEATS)
         ]
     plain = statistics.median(done["dynamics"][0] for done in rounds)
     samples = steps // EVERY
