@@ -69,12 +69,13 @@ void ComputeModelAtom::init()
     error->all(FLERR, "{}: one ghost cutoff for all atoms is needed, write comm_modify mode single", name);
   double ghosts = comm->cutghostuser;
   if (force->pair) ghosts = std::max(ghosts, force->pair->cutforce + neighbor->skin);
-  double needed = model->cutoff + neighbor->skin;
+  const double reach = std::max(model->cutoff, 2.0 * model->messages);
+  double needed = reach + neighbor->skin;
   if (ghosts < needed * (1.0 - 1e-12))
     error->all(FLERR,
-               "{}: the model's cutoff {:.6g} plus the skin {:.6g} exceeds the ghost region {:.6g}: write comm_modify "
+               "{}: the model's reach {:.6g} plus the skin {:.6g} exceeds the ghost region {:.6g}: write comm_modify "
                "cutoff {:.6g}",
-               name, model->cutoff, neighbor->skin, ghosts, std::ceil(1000.0 * needed) / 1000.0);
+               name, reach, neighbor->skin, ghosts, std::ceil(1000.0 * needed) / 1000.0);
 }
 
 /* ---------------------------------------------------------------------- */
@@ -99,7 +100,7 @@ void ComputeModelAtom::compute_peratom()
 
   efgmd::Failure failure;
   failure.message = find_pairs();
-  if (!failure && pairs.ncentres() > 0) failure = model->of_atoms(pairs, results);
+  if (!failure && wanted > 0) failure = model->of_atoms(pairs, wanted, rows, results);
   if (!failure) failure.message = store();
   efgmd::raise_together(lmp, name, failure, true);
 }
@@ -121,7 +122,39 @@ std::string ComputeModelAtom::find_pairs()
   search->sort(ntotal, x, elements);
   for (int i = 0; i < atom->nlocal; i++)
     if ((atom->mask[i] & groupbit) && elements[i] >= 0) search->add_neighbours(i, pairs);
+  wanted = pairs.ncentres();
+  if (model->messages > 0.0) find_senders();
   return "";
+}
+
+/* ----------------------------------------------------------------------
+   Neighbours that send messages become centres too. A ghost of an atom that
+   is owned here has the same surroundings as the atom.
+------------------------------------------------------------------------- */
+
+void ComputeModelAtom::find_senders()
+{
+  const double messagesq = model->messages * model->messages * (1.0 + 1e-6);    // the model may have rounded them
+  std::vector<std::int64_t> row_of(elements.size(), -1);
+  for (std::size_t k = 0; k < wanted; k++) row_of[pairs.centre[k]] = static_cast<std::int64_t>(k);
+
+  const std::size_t npairs = pairs.npairs();
+  rows.assign(npairs, -1);
+  for (std::size_t p = 0; p < npairs; p++) {
+    const double *v = &pairs.vectors[3 * p];
+    if (v[0] * v[0] + v[1] * v[1] + v[2] * v[2] >= messagesq) continue;
+    int j = pairs.neighbour[p];
+    if (atom->map_style != Atom::MAP_NONE) {
+      const int owned = atom->map(atom->tag[j]);
+      if (owned >= 0 && owned < atom->nlocal) j = owned;
+    }
+    if (row_of[j] < 0) {
+      row_of[j] = static_cast<std::int64_t>(pairs.ncentres());
+      search->add_neighbours(j, pairs, model->messages);
+    }
+    rows[p] = row_of[j];
+  }
+  rows.resize(pairs.npairs(), -1);
 }
 
 /* ---------------------------------------------------------------------- */
@@ -130,7 +163,7 @@ std::string ComputeModelAtom::store()
 {
   const int columns = model->columns;
   for (int i = 0; i < atom->nlocal; i++) std::fill_n(values[i], columns, 0.0);
-  for (std::size_t k = 0; k < pairs.ncentres(); k++) {
+  for (std::size_t k = 0; k < wanted; k++) {
     const int i = pairs.centre[k];
     for (int c = 0; c < columns; c++) {
       values[i][c] = results[columns * k + c];
@@ -146,5 +179,5 @@ std::string ComputeModelAtom::store()
 double ComputeModelAtom::memory_usage()
 {
   return sizeof(double) * (1.0 * model->columns * nmax + results.capacity()) + pairs.bytes() + search->bytes() +
-         sizeof(int) * elements.capacity();
+         sizeof(int) * elements.capacity() + sizeof(std::int64_t) * rows.capacity();
 }

@@ -10,6 +10,7 @@
 #include "centred_pairs.h"
 
 #include <compute.h>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -41,9 +42,13 @@ class ComputeModelAtom : public Compute {
 
   efgmd::CentredPairs pairs;
   std::vector<int> elements;      // of each owned and ghost atom
-  std::vector<double> results;    // of each centre
+  std::vector<double> results;    // of each centre that is wanted
+
+  std::size_t wanted = 0;            // centres of the group; those after them only tell of their surroundings
+  std::vector<std::int64_t> rows;    // of each pair, the centre that the neighbour is; -1 if it is none
 
   std::string find_pairs();
+  void find_senders();
   std::string store();
 };
 

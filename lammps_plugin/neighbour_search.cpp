@@ -50,9 +50,9 @@ void NeighbourSearch::sort(int n, double **positions, const std::vector<int> &of
     if (of_elements[i] >= 0) atoms[next[cell(x[i])]++] = i;
 }
 
-void NeighbourSearch::add_neighbours(int i, CentredPairs &pairs) const
+void NeighbourSearch::add_neighbours(int i, CentredPairs &pairs, double within) const
 {
-  const double cutoffsq = cutoff * cutoff;
+  const double cutoffsq = within * within;
   int from[3], to[3];
   for (int d = 0; d < 3; d++) {
     const int here = coordinate(x[i][d], d);

@@ -16,8 +16,9 @@ class NeighbourSearch {
   // Sorts `n` atoms at `x` into cells; those with a negative element are left out. Positions must be finite.
   void sort(int n, double **x, const std::vector<int> &elements);
 
-  // Appends atom i as a centre with all its neighbours closer than the cutoff.
-  void add_neighbours(int i, CentredPairs &pairs) const;
+  // Appends atom i as a centre with all its neighbours closer than the cutoff, or than a shorter one.
+  void add_neighbours(int i, CentredPairs &pairs) const { add_neighbours(i, pairs, cutoff); }
+  void add_neighbours(int i, CentredPairs &pairs, double within) const;
 
   double bytes() const { return sizeof(int) * (start.capacity() + atoms.capacity()); }
 

@@ -98,6 +98,7 @@ class BridgedModel : public PythonModel {
              request.options.members, request.threads, request.local_rank, request.mpi_library);
     elements = object.attr("elements").cast<std::vector<std::string>>();
     cutoff = object.attr("cutoff").cast<double>();
+    if (py::hasattr(object, "message_cutoff")) messages = object.attr("message_cutoff").cast<double>();
     sha256 = object.attr("sha256").cast<std::string>();
     third_party = py::hasattr(object, "evaluate_mliap");
     if (py::hasattr(object, "columns")) columns = object.attr("columns").cast<int>();
@@ -162,10 +163,16 @@ class BridgedModel : public PythonModel {
     });
   }
 
-  Failure of_atoms(const CentredPairs &pairs, std::vector<double> &results) override
+  Failure of_atoms(const CentredPairs &pairs, std::size_t wanted, const std::vector<std::int64_t> &rows,
+                   std::vector<double> &results) override
   {
-    return guarded(
-        [&] { copy(object.attr("evaluate")(*views(pairs)), results, columns * pairs.ncentres(), "the atoms"); });
+    return guarded([&] {
+      const py::tuple arrays = views(pairs);
+      const py::object told = messages > 0.0
+          ? object.attr("evaluate_with_messages")(*arrays, view(rows.data(), {npairs(pairs)}), wanted)
+          : object.attr("evaluate")(*arrays);
+      copy(told, results, columns * wanted, "the atoms");
+    });
   }
 
  private:

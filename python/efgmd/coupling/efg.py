@@ -1,6 +1,7 @@
 """The Python half of ``compute efg/atom``."""
 
-from typing import ClassVar
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -27,6 +28,8 @@ class NativeEFG(NativeModel):
     ----------
     columns : int
         Numbers for each centre.
+    message_cutoff : float
+        How far atoms tell their neighbours of their own surroundings, angstrom; 0 if they do not.
 
     Raises
     ------
@@ -48,6 +51,7 @@ class NativeEFG(NativeModel):
         super().__init__(path, dtype, threads, device)
         self.uncertainty, self.members = uncertainty, members
         committee = int(self.hyperparameters.get("committee", 1))
+        self.message_cutoff = float(self.hyperparameters.get("message_cutoff", 0.0))
         self.columns = 6 + (2 if uncertainty else 0) + (6 * committee if members else 0)
         train = "or train it with --set committee=8"
         if uncertainty and committee < 2:
@@ -66,19 +70,49 @@ class NativeEFG(NativeModel):
         """
         import torch
 
-        model = self.model()
-        tensors = np.empty((len(species), self.columns))
         with torch.inference_mode():
-            for centres, _, neighbourhoods in self.portions(species, first, neighbour_species, vectors):
-                if not (self.uncertainty or self.members):
-                    parts = [model(neighbourhoods)[:, ROWS, COLUMNS]]
-                else:
-                    members = model.members(neighbourhoods)
-                    parts = [members.mean(1)[:, ROWS, COLUMNS]]
-                    if self.uncertainty:
-                        expected = model.uncertainty(neighbourhoods, members)
-                        parts += [expected[:, None], model.extrapolation(neighbourhoods, expected)[:, None]]
-                    if self.members:
-                        parts.append(members[:, :, ROWS, COLUMNS].flatten(1))
-                tensors[centres] = torch.cat(parts, dim=1).double().cpu().numpy()
+            return self._tensors(len(species), self.portions(species, first, neighbour_species, vectors), None)
+
+    def evaluate_with_messages(
+        self,
+        species: Integers,
+        first: Integers,
+        neighbour_species: Integers,
+        vectors: Floats,
+        neighbour: Integers,
+        wanted: int,
+    ) -> Floats:
+        """As :meth:`evaluate` for the first ``wanted`` centres, of a model whose atoms send messages.
+
+        The other centres only send. ``neighbour`` ``(P,)`` holds the row of the centre that each neighbour within
+        ``message_cutoff`` of a wanted centre is.
+        """
+        import torch
+
+        model = self.model()
+        with torch.inference_mode():
+            every = self.portions(species, first, neighbour_species, vectors)
+            channels = torch.cat([model.channels(nb) for _, _, nb in every], dim=1)
+            pairs = int(first[wanted])
+            centres = species[:wanted], first[: wanted + 1]
+            portions = self.portions(*centres, neighbour_species[:pairs], vectors[:pairs], neighbour[:pairs])
+            return self._tensors(wanted, portions, channels)
+
+    def _tensors(self, count: int, portions: Iterator[tuple[slice, slice, Any]], channels: Any) -> Floats:
+        import torch
+
+        model = self.model()
+        tensors = np.empty((count, self.columns))
+        for centres, _, neighbourhoods in portions:
+            if not (self.uncertainty or self.members):
+                parts = [model(neighbourhoods, channels)[:, ROWS, COLUMNS]]
+            else:
+                members = model.members(neighbourhoods, channels)
+                parts = [members.mean(1)[:, ROWS, COLUMNS]]
+                if self.uncertainty:
+                    expected = model.uncertainty(neighbourhoods, members)
+                    parts += [expected[:, None], model.extrapolation(neighbourhoods, expected)[:, None]]
+                if self.members:
+                    parts.append(members[:, :, ROWS, COLUMNS].flatten(1))
+            tensors[centres] = torch.cat(parts, dim=1).double().cpu().numpy()
         return tensors

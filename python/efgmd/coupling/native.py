@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from efgmd.coupling.header import file_hash, read_header
 from efgmd.errors import ModelFileError
 
-# The models are strictly local, so centres can be taken in portions: the memory for features stays bounded
-# however many atoms a rank holds.
+# Centres can be taken in portions: the memory for features stays bounded however many atoms a rank holds.
 PAIRS_PER_PORTION = 200_000
 CENTRES_PER_PORTION = 4_000
 
@@ -85,7 +84,14 @@ class NativeModel:
             self._model = load_model(self.path, kind=self.kind, dtype=self.dtype, device=self.device)
         return self._model
 
-    def neighbourhoods(self, species: Integers, first: Integers, neighbour_species: Integers, vectors: Floats) -> Any:
+    def neighbourhoods(
+        self,
+        species: Integers,
+        first: Integers,
+        neighbour_species: Integers,
+        vectors: Floats,
+        neighbour: Integers | None = None,
+    ) -> Any:
         """The `efgmd.models.Neighbourhoods` of arrays of numpy, in the model's dtype and on its device.
 
         Parameters
@@ -98,6 +104,8 @@ class NativeModel:
             Shape ``(P,)``: element of each neighbour.
         vectors
             Shape ``(P, 3)``: from centre to neighbour, angstrom.
+        neighbour
+            Shape ``(P,)``: row of each neighbour among the atoms that send messages, if any do.
         """
         import torch
 
@@ -109,10 +117,16 @@ class NativeModel:
             torch.from_numpy(first).to(self.device),
             torch.from_numpy(neighbour_species).to(self.device),
             torch.from_numpy(vectors).to(self.device, dtype),
+            None if neighbour is None else torch.from_numpy(neighbour).to(self.device),
         )
 
     def portions(
-        self, species: Integers, first: Integers, neighbour_species: Integers, vectors: Floats
+        self,
+        species: Integers,
+        first: Integers,
+        neighbour_species: Integers,
+        vectors: Floats,
+        neighbour: Integers | None = None,
     ) -> Iterator[tuple[slice, slice, Any]]:
         """Cut the neighbourhoods of a rank into portions.
 
@@ -132,7 +146,11 @@ class NativeModel:
                 slice(begin, end),
                 pairs,
                 self.neighbourhoods(
-                    species[begin:end], first[begin : end + 1] - first[begin], neighbour_species[pairs], vectors[pairs]
+                    species[begin:end],
+                    first[begin : end + 1] - first[begin],
+                    neighbour_species[pairs],
+                    vectors[pairs],
+                    None if neighbour is None else neighbour[pairs],
                 ),
             )
             begin = end

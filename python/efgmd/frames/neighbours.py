@@ -62,7 +62,7 @@ class Batch(NamedTuple):
     def to(self, device: str | torch.device) -> "Batch":
         """Copy of the batch on another device."""
         return Batch(
-            Neighbourhoods(*(tensor.to(device) for tensor in self.neighbourhoods)),
+            Neighbourhoods(*(None if part is None else part.to(device) for part in self.neighbourhoods)),
             *(tensor.to(device) for tensor in self[1:]),
         )
 
@@ -124,6 +124,7 @@ def neighbourhoods(
         first=first,
         neighbour_species=species[neighbour],
         vectors=torch.from_numpy(vectors.reshape(-1, 3)).to(dtype),
+        neighbour=neighbour,
     )
     return PairList(found, centre, neighbour)
 
@@ -141,16 +142,18 @@ def join(lists: Sequence[PairList], volumes: Sequence[float]) -> Batch:
     pair_starts = np.concatenate([[0], np.cumsum(pair_counts)])[:-1].tolist()
     dtype = lists[0].neighbourhoods.vectors.dtype
     first = [item.neighbourhoods.first[:-1] + start for item, start in zip(lists, pair_starts, strict=True)]
+    neighbour = torch.cat([item.neighbour + start for item, start in zip(lists, starts, strict=True)])
     joined = Neighbourhoods(
         species=torch.cat([item.neighbourhoods.species for item in lists]),
         first=torch.cat([*first, torch.tensor([sum(pair_counts)], dtype=torch.int64)]),
         neighbour_species=torch.cat([item.neighbourhoods.neighbour_species for item in lists]),
         vectors=torch.cat([item.neighbourhoods.vectors for item in lists]),
+        neighbour=neighbour,
     )
     return Batch(
         joined,
         torch.cat([item.centre + start for item, start in zip(lists, starts, strict=True)]),
-        torch.cat([item.neighbour + start for item, start in zip(lists, starts, strict=True)]),
+        neighbour,
         torch.repeat_interleave(torch.arange(len(lists)), torch.tensor(sizes)),
         torch.tensor(list(volumes), dtype=dtype),
     )

@@ -9,6 +9,7 @@ from efgmd.errors import ModelFileError
 from efgmd.models.backbone import ElementBackbone, mlp
 from efgmd.models.fused_linear import FusedLinear
 from efgmd.models.linear import LinearTensor
+from efgmd.models.messages import Bonds, MessageTensor, Surroundings
 from efgmd.models.model import LocalModel
 from efgmd.models.neighbourhoods import Neighbourhoods
 from efgmd.models.products import ProductTable, paths, product, table
@@ -78,10 +79,11 @@ class TensorHead(nn.Module):
 
 
 class EFGModel(LocalModel):
-    """Strictly local model of electric field gradient tensors.
+    """Model of electric field gradient tensors.
 
     The linear part is solved for in closed form and needs few data; the network adds what is left. Either can be left
-    out.
+    out. Without messages the model is strictly local; with them a tensor depends on atoms up to twice their cutoff
+    away.
 
     Parameters
     ----------
@@ -97,6 +99,9 @@ class EFGModel(LocalModel):
         Read-outs on the same backbone; their mean is the prediction and their spread tells its error.
     linear
         Whether there is a linear part.
+    message_cutoff, message_rank
+        Of the part of the linear part that sees the surroundings of neighbours (`efgmd.models.messages`): length of
+        bonds, angstrom, at most ``cutoff`` (0: no messages), and channels of each degree.
     """
 
     kind = "efg"
@@ -116,9 +121,13 @@ class EFGModel(LocalModel):
         hidden: int = 64,
         committee: int = 1,
         linear: bool = True,
+        message_cutoff: float = 0.0,
+        message_rank: int = 8,
     ):
         if lmax < 2 or not (linear or channels):
             raise ModelFileError("an EFG model needs lmax of at least 2, and a linear part or channels of a network")
+        if message_cutoff and not (linear and 0 < message_cutoff <= cutoff and message_rank > 0):
+            raise ModelFileError("messages need a linear part, a rank and a message_cutoff of at most the cutoff")
         super().__init__(
             elements,
             cutoff=cutoff,
@@ -130,10 +139,16 @@ class EFGModel(LocalModel):
             hidden=hidden,
             committee=committee,
             linear=linear,
+            message_cutoff=message_cutoff,
+            message_rank=message_rank,
         )
         networks = self.backbone.elements()
         self.heads = nn.ModuleList([TensorHead(network, outputs, hidden, committee) for network in networks])
         self.linear = nn.ModuleList([LinearTensor(self.backbone.basis, committee) for _ in elements if linear])
+        self.surroundings = Surroundings(len(elements), message_cutoff, r0, message_rank) if message_cutoff else None
+        self.messages = nn.ModuleList(
+            [MessageTensor(len(elements), message_rank, committee) for _ in elements if message_cutoff]
+        )
         self.committee = committee
         self.register_buffer("scales", torch.ones(len(self.elements)))
         self.register_buffer("spread_scales", torch.ones(len(self.elements)))
@@ -179,9 +194,27 @@ class EFGModel(LocalModel):
                 if block.shape[1] > 1:
                     cast(TensorHead, head).calibrate(network(block).stack)
 
-    def forward(self, nb: Neighbourhoods) -> torch.Tensor:
-        """EFG tensors ``(N, 3, 3)``, a.u., symmetric and traceless: the mean of the committee."""
-        return self._evaluate(nb, mean=True)[:, 0]
+    @property
+    def reach(self) -> float:
+        """Distance, angstrom, up to which atoms matter for a tensor."""
+        return max(self.cutoff, 2 * self.surroundings.basis.cutoff) if self.surroundings else self.cutoff
+
+    def channels(self, nb: Neighbourhoods) -> torch.Tensor | None:
+        """What atoms tell their neighbours, ``(lm, N, rank)`` for N centres; None in a model without messages."""
+        return self.surroundings(nb) if self.surroundings else None
+
+    def forward(self, nb: Neighbourhoods, channels: torch.Tensor | None = None) -> torch.Tensor:
+        """EFG tensors ``(N, 3, 3)``, a.u., symmetric and traceless: the mean of the committee.
+
+        Parameters
+        ----------
+        nb
+            The neighbourhoods.
+        channels
+            What :meth:`channels` gave for all atoms that ``nb.neighbour`` counts; not needed where these are the
+            centres.
+        """
+        return self._evaluate(nb, channels, mean=True)[:, 0]
 
     def uncertainty(self, nb: Neighbourhoods, members: torch.Tensor) -> torch.Tensor:
         """Expected error ``(N,)`` of a tensor component, a.u.: the spread of the committee, calibrated by element.
@@ -216,11 +249,11 @@ class EFGModel(LocalModel):
         """
         return expected / self.spread_limits[nb.species]
 
-    def members(self, nb: Neighbourhoods) -> torch.Tensor:
-        """EFG tensors of each read-out, ``(N, committee, 3, 3)``, a.u., symmetric and traceless."""
-        return self._evaluate(nb, mean=False)
+    def members(self, nb: Neighbourhoods, channels: torch.Tensor | None = None) -> torch.Tensor:
+        """EFG tensors of each read-out, ``(N, committee, 3, 3)``, a.u.; arguments as of :meth:`forward`."""
+        return self._evaluate(nb, channels, mean=False)
 
-    def _evaluate(self, nb: Neighbourhoods, mean: bool) -> torch.Tensor:
+    def _evaluate(self, nb: Neighbourhoods, channels: torch.Tensor | None, mean: bool) -> torch.Tensor:
         """Tensors of all members ``(N, committee, 3, 3)``, or of their mean ``(N, 1, 3, 3)``."""
         if not len(nb.species):
             return nb.vectors.new_zeros(0, 1 if mean else self.committee, 3, 3)
@@ -228,7 +261,20 @@ class EFGModel(LocalModel):
             components = self._fused(mean)(nb) * self.scales[nb.species][:, None, None]
         else:
             components = self._components(nb, mean)
+        if self.surroundings:
+            components = components + self._messages(nb, self.channels(nb) if channels is None else channels, mean)
         return torch.einsum("nck,kij->ncij", components, self.basis_change.to(nb.vectors))
+
+    def _messages(self, nb: Neighbourhoods, channels: Any, mean: bool) -> torch.Tensor:
+        """What messages add, ``(N, members, 5)``."""
+        bonds = Bonds(nb, cast(Surroundings, self.surroundings).basis)
+        out = nb.vectors.new_zeros(len(nb.species), 1 if mean else self.committee, 5)
+        for s, (part, scale) in enumerate(zip(self.messages, self.scales, strict=True)):
+            centres = (nb.species == s).nonzero()[:, 0]
+            if len(centres):
+                place = torch.full_like(nb.species, -1).index_copy(0, centres, torch.arange(len(centres)).to(centres))
+                out[centres] = scale * part(channels, bonds, place[bonds.centre], len(centres), mean)
+        return out
 
     def _fused(self, mean: bool) -> FusedLinear:
         """The compiled form of the linear part, made when first needed and again when its weights have changed."""

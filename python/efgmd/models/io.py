@@ -18,7 +18,7 @@ from efgmd.models.model import LocalModel
 from efgmd.models.neighbourhoods import Neighbourhoods
 
 FORMAT = "efgmd-model"
-SCHEMA = 3  # 2: EFG models may have a linear part; 3: energy models record their training atoms
+SCHEMA = 4  # 2: EFG models may have a linear part; 3: energy models record their training atoms; 4: messages
 UNITS = {"length": "angstrom", "energy": "eV", "efg": "Hartree/(e bohr^2)"}
 #: By kind, the schema since which files have these tensors; in older ones they are those of a new model.
 _SINCE = {
@@ -41,7 +41,11 @@ def probe(model: LocalModel) -> list[float]:
     flat = (1 - height**2).sqrt()
     directions = torch.stack([flat * angle.cos(), flat * angle.sin(), height], dim=1)
     nb = Neighbourhoods(
-        torch.arange(n), 12 * torch.arange(n + 1), torch.arange(12 * n) % n, directions * length[:, None]
+        torch.arange(n),
+        12 * torch.arange(n + 1),
+        torch.arange(12 * n) % n,
+        directions * length[:, None],
+        torch.arange(12 * n) % n,
     )
     if isinstance(model, EnergyModel):
         energies, gradient = model.energies_and_pair_forces(nb)

@@ -8,7 +8,8 @@ import torch
 class Neighbourhoods(NamedTuple):
     """Neighbourhoods of ``N`` centres with ``P`` pairs in all, in compressed-row form.
 
-    The models are strictly local, so a centre's own neighbours are all they need: no ghost atoms, no cell.
+    A centre's own neighbours are all that most models need: no ghost atoms, no cell. Those that pass messages also ask
+    which atoms the neighbours are.
 
     Attributes
     ----------
@@ -21,9 +22,12 @@ class Neighbourhoods(NamedTuple):
     vectors
         float of shape ``(P, 3)``: from centre to neighbour, angstrom. Rows at or beyond the model's cutoff
         contribute exactly nothing.
+    neighbour
+        int64 of shape ``(P,)``: row of each neighbour among the atoms that have channels; None if unknown.
     """
 
     species: torch.Tensor
     first: torch.Tensor
     neighbour_species: torch.Tensor
     vectors: torch.Tensor
+    neighbour: torch.Tensor | None = None

@@ -7,6 +7,7 @@ Phys. Chem. Chem. Phys. 20, 29661 (2018)), and combinations of densities that ha
 d of each element is chosen like its regularisation.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -20,6 +21,8 @@ from efgmd.errors import DataError
 from efgmd.models import EFGModel
 from efgmd.models.density import DensityBasis, radial_functions
 from efgmd.models.linear import LinearTensor, triple_paths
+from efgmd.models.messages import Bonds, MessageTensor, Surroundings, message_features
+from efgmd.models.neighbourhoods import Neighbourhoods
 from efgmd.models.products import Path, table
 from efgmd.tensors import cartesian_to_l2, l2_to_cartesian
 from efgmd.training.dataset import Prepared, collate
@@ -28,6 +31,7 @@ FloatArray = NDArray[np.float64]
 
 _DECAY_LENGTHS = (2.0, 3.0, 4.5)  # angstrom
 _RANK = 24  # combinations of densities kept in the products, for each degree
+_MESSAGES = 500  # combinations of messages kept
 _PENALTIES = 10.0 ** np.arange(-10.0, 0.1, 1.0)
 _CHUNK = 256  # centres whose products are formed at once
 
@@ -83,6 +87,7 @@ def fit_linear(model: EFGModel, frames: Sequence[Prepared], runs: Sequence[str],
     nb = batch.neighbourhoods
     nb = nb._replace(vectors=nb.vectors.double())
     blocks, layout = model.backbone.densities(nb)
+    messages = _Messages(model, nb) if model.surroundings else None
     target = cartesian_to_l2(labels["efg"].double().cpu().numpy())
     run = np.array([names.index(name) for name in runs])[batch.frame.numpy()]
     bootstrap = np.random.default_rng((seed, 17)).exponential(size=(len(names), model.committee))
@@ -99,9 +104,13 @@ def fit_linear(model: EFGModel, frames: Sequence[Prepared], runs: Sequence[str],
                 "add runs, or leave it out with --set linear=false"
             )
         scale = float(model.scales[s])
-        features, solution = _best(block, model.backbone.basis, target[chosen] / scale, run[chosen])
+        sent = messages.features(torch.from_numpy(chosen)) if messages else None
+        features, solution = _best(block, model.backbone.basis, sent, target[chosen] / scale, run[chosen])
         weights = bootstrap[run[chosen]] if model.committee > 1 else np.ones((len(chosen), 1))
-        features.install(cast(LinearTensor, model.linear[s]), solution.committee(weights))
+        solved = solution.committee(weights)
+        features.install(cast(LinearTensor, model.linear[s]), solved)
+        if messages:
+            features.install_messages(cast(MessageTensor, model.messages[s]), solved)
         change[chosen] = scale * solution.gain
         fits[element] = LinearFit(features.decay, solution.penalty, solution.error)
     shift = torch.from_numpy(l2_to_cartesian(change)).to(labels["efg"])
@@ -110,11 +119,41 @@ def fit_linear(model: EFGModel, frames: Sequence[Prepared], runs: Sequence[str],
     return fits
 
 
-def _best(block: Tensor, basis: DensityBasis, target: FloatArray, run: NDArray[np.int64]) -> "tuple[_Features, Ridge]":
+class _Messages:
+    """Messages between the atoms of frames, in double precision, once the channels of the model are set.
+
+    Parameters
+    ----------
+    model
+        Its ``surroundings`` are fitted to the atoms.
+    nb
+        All of them.
+    """
+
+    def __init__(self, model: EFGModel, nb: Neighbourhoods) -> None:
+        surroundings = cast(Surroundings, model.surroundings)
+        precise = copy.deepcopy(surroundings).double()
+        precise.fit(nb)
+        surroundings.load_state_dict(precise.state_dict())  # rounds to the precision of the model
+        precise.load_state_dict(surroundings.state_dict())
+        self._channels = precise(nb)
+        self._bonds, self._count = Bonds(nb, surroundings.basis), len(nb.species)
+        self._kinds = len(model.elements)
+
+    def features(self, chosen: Tensor) -> FloatArray:
+        """Features ``(n, 5, F)`` of the chosen centres."""
+        place = torch.full((self._count,), -1).index_copy(0, chosen, torch.arange(len(chosen)))
+        row = place[self._bonds.centre]
+        return message_features(self._channels, self._bonds, row, len(chosen), self._kinds).numpy()
+
+
+def _best(
+    block: Tensor, basis: DensityBasis, messages: FloatArray | None, target: FloatArray, run: NDArray[np.int64]
+) -> "tuple[_Features, Ridge]":
     """Features and solution of the decay length that errs least on runs left out."""
     best: tuple[_Features, Ridge] | None = None
     for decay in _DECAY_LENGTHS:
-        features = _Features(block, basis, decay)
+        features = _Features(block, basis, decay, messages)
         solution = Ridge(features.matrix, target, run)
         if best is None or solution.error < best[1].error:
             best = features, solution
@@ -133,9 +172,13 @@ class _Features:
         Their basis.
     decay
         Decay length, angstrom.
+    messages
+        Features of messages ``(n, 5, M)``, if the model has them.
     """
 
-    def __init__(self, block: Tensor, basis: DensityBasis, decay: float) -> None:
+    def __init__(
+        self, block: Tensor, basis: DensityBasis, decay: float, messages: FloatArray | None = None
+    ) -> None:
         self._lmax, self.decay = basis.lmax, decay
         n, width = block.shape[1:]
         weighting = _weighting(basis, decay)
@@ -152,8 +195,16 @@ class _Features:
         triple = np.concatenate([self._products(reduced, p, n) for p in triple_paths(basis.lmax)], axis=2)
         self._scale_pair, self._scale_triple = (1 / _spread(part) for part in (pair, triple))
         self._width = width
-        both = [self._scale_pair * pair, self._scale_triple * triple]
-        self.matrix = np.concatenate(both, axis=2).reshape(5 * n, -1)
+        parts = [self._scale_pair * pair, self._scale_triple * triple]
+        if messages is not None:
+            flat = messages.reshape(5 * n, -1)
+            values, vectors = np.linalg.eigh(flat.T @ flat)
+            kept = np.flatnonzero(values > 1e-8 * values[-1])[-_MESSAGES:]
+            reduced_messages = messages @ vectors[:, kept]
+            scale = 1 / _spread(reduced_messages)
+            self._message_map = scale * vectors[:, kept]
+            parts.append(scale * reduced_messages)
+        self.matrix = np.concatenate(parts, axis=2).reshape(5 * n, -1)
 
     def _products(self, reduced: list[FloatArray], path: Path, n: int) -> FloatArray:
         """Products of all components, ``(n, 5, R1 R2)``; of l1 = l2 each pair once."""
@@ -193,6 +244,12 @@ class _Features:
                     pair = pair - self._mean @ full
                 linear.triple[member, number] = torch.from_numpy(full)
             linear.pair[member] = torch.from_numpy(pair)
+
+
+    def install_messages(self, part: MessageTensor, weights: FloatArray) -> None:
+        """Set the weights of messages from a model's ``(members, F)``."""
+        full = weights[:, -self._message_map.shape[1] :] @ self._message_map.T
+        part.weight.copy_(torch.from_numpy(full).view_as(part.weight))
 
 
 class Ridge:

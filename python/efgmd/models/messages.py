@@ -1,0 +1,195 @@
+"""Linear tensors of neighbours and of what surrounds these: one step of message passing, without activation.
+
+With channels B_j of degree l1 from the densities of each neighbour j, and functions b_n(r_ij) Y_l2(r_ij), the tensor is
+
+    V_i = sum_j sum_path sum_nq w_nq^path [B_jq^(l1) x b_n Y^(l2)]^(2).
+
+These are terms of three atoms i, j, k with the angle and the distance taken at the neighbour j, where a density of the
+centre i resolves atoms k bonded to j only coarsely; together with products of densities they describe the bonds of
+neighbours as the first layers of message-passing networks do (Batzner et al., Nat. Commun. 13, 2453 (2022)).
+"""
+
+from functools import cache
+
+import torch
+from torch import nn
+
+from efgmd.models.density import CentreLayout, DensityBasis, density
+from efgmd.models.neighbourhoods import Neighbourhoods
+from efgmd.models.products import Path, ProductTable, paths, product, table
+
+RADIAL = 6  # functions of a bond's length, and in the densities of neighbours
+DEGREE = 3  # highest of the densities of neighbours; those of the bond go one further
+
+
+@cache
+def message_paths() -> tuple[Path, ...]:
+    """Products of a neighbour's channels and the harmonics of the bond to it, into l = 2."""
+    return paths(DEGREE, DEGREE + 1, (2,))
+
+
+@cache
+def _merged_table() -> ProductTable:
+    """Table from the rows of all paths' left factors, and the bond's harmonics, to one l = 2 tensor."""
+    shifted, begin = [], 0
+    for path in message_paths():
+        shifted.append(path.shifted(begin - path.l1**2, 0))
+        begin += 2 * path.l1 + 1
+    separate = ProductTable.from_paths(begin, (DEGREE + 2) ** 2, tuple(shifted))
+    i, j, k = separate.terms.T
+    return ProductTable(begin, (DEGREE + 2) ** 2, torch.stack([i, j, k % 5], 1), separate.values, 5)
+
+
+class Bonds:
+    """The pairs that messages go along.
+
+    Attributes
+    ----------
+    centre, neighbour, species
+        ``(P,)``, rows of the centre and of the neighbour, and the neighbour's element.
+    functions
+        ``(lm, P, n)``, b_n(r) Y_lm.
+    """
+
+    def __init__(self, nb: Neighbourhoods, basis: DensityBasis):
+        if nb.neighbour is None:
+            raise ValueError("neighbourhoods do not say which rows the neighbours are, which messages need")
+        near = (nb.vectors.square().sum(1) < basis.cutoff**2).nonzero()[:, 0]
+        rows = torch.repeat_interleave(torch.arange(len(nb.species), device=near.device), nb.first.diff())
+        self.centre, self.neighbour, self.species = rows[near], nb.neighbour[near], nb.neighbour_species[near]
+        # A bond alone is a density of one neighbour, of one kind.
+        kind = torch.zeros(len(near), dtype=torch.int64, device=near.device)
+        first = torch.arange(len(near) + 1, device=near.device)
+        alone = DensityBasis(basis.cutoff, basis.r0, RADIAL, DEGREE + 1, 1)
+        bonds = Neighbourhoods(kind, first, kind, nb.vectors[near])
+        layout = CentreLayout.build(kind, alone)
+        self.functions = layout.blocks(density(bonds, alone, layout), alone)[0]
+
+
+class Surroundings(nn.Module):
+    """Channels of every atom from its density, to be sent to its neighbours.
+
+    Parameters
+    ----------
+    n_species
+        Number of elements.
+    cutoff, r0
+        Of densities and messages, angstrom.
+    rank
+        Channels of each degree.
+
+    Attributes
+    ----------
+    mean
+        ``(elements, K)``, of the densities of degree 0.
+    maps
+        ``(elements, degrees, K, rank)``.
+    """
+
+    mean: torch.Tensor
+    maps: torch.Tensor
+
+    def __init__(self, n_species: int, cutoff: float, r0: float, rank: int):
+        super().__init__()
+        self.basis, self.rank = DensityBasis(cutoff, r0, RADIAL, DEGREE, n_species), rank
+        self.register_buffer("mean", torch.zeros(n_species, self.basis.width))
+        self.register_buffer("maps", torch.zeros(n_species, DEGREE + 1, self.basis.width, rank))
+
+    def densities(self, nb: Neighbourhoods) -> tuple[list[torch.Tensor], CentreLayout]:
+        """Density block of each element and the layout that leads back to the order of the atoms."""
+        layout = CentreLayout.build(nb.species, self.basis)
+        return layout.blocks(density(nb, self.basis, layout), self.basis), layout
+
+    def forward(self, nb: Neighbourhoods) -> torch.Tensor:
+        """Channels ``(lm, N, rank)``."""
+        blocks, layout = self.densities(nb)
+        parts = []
+        for block, mean, maps in zip(blocks, self.mean, self.maps, strict=True):
+            scalars = torch.matmul(block[:1] - mean, maps[0])
+            higher = [torch.matmul(block[l * l : (l + 1) ** 2], maps[l]) for l in range(1, DEGREE + 1)]
+            parts.append(torch.cat([scalars, *higher]))
+        rows = torch.cat(parts, 1)
+        return torch.empty_like(rows).index_copy(1, layout.order, rows)
+
+    def fit(self, nb: Neighbourhoods) -> None:
+        """Set the maps to the directions in which the densities of given atoms vary most, element by element."""
+        for s, block in enumerate(self.densities(nb)[0]):
+            if not block.shape[1]:
+                continue
+            self.mean[s] = block[0].mean(0)
+            for l in range(DEGREE + 1):
+                part = block[l * l : (l + 1) ** 2] - (self.mean[s] if l == 0 else 0)
+                flat = part.reshape(-1, part.shape[2]).double()
+                values, vectors = torch.linalg.eigh(flat.T @ flat / len(flat))
+                self.maps[s, l] = (vectors.flip(1)[:, : self.rank] / values[-1].sqrt().clamp(min=1e-12)).to(self.maps)
+
+
+class MessageTensor(nn.Module):
+    """Tensors from messages to the centres of one element.
+
+    Attributes
+    ----------
+    weight
+        ``(committee, elements, paths, n, rank)``, by the element of the neighbour.
+    """
+
+    weight: torch.Tensor
+
+    def __init__(self, n_species: int, rank: int, committee: int):
+        super().__init__()
+        shape = committee, n_species, len(message_paths()), RADIAL, rank
+        self.register_buffer("weight", torch.zeros(shape))
+
+    def forward(
+        self, channels: torch.Tensor, bonds: Bonds, row: torch.Tensor, n: int, mean: bool = False
+    ) -> torch.Tensor:
+        """Tensor components ``(n, members, 5)`` in e3nn's l = 2 basis.
+
+        Parameters
+        ----------
+        channels
+            ``(lm, N, rank)`` of all atoms.
+        bonds
+            Of all centres.
+        row
+            ``(P,)``: row of the result for each bond, -1 for bonds of other elements' centres.
+        n
+            Number of this element's centres.
+        mean
+            Average the weights first, which is exact.
+        """
+        weight = self.weight.mean(0, keepdim=True) if mean else self.weight
+        out = channels.new_zeros(n, len(weight), 5)
+        for s in range(weight.shape[1]):
+            chosen = ((row >= 0) & (bonds.species == s)).nonzero()[:, 0]
+            if not len(chosen):
+                continue
+            senders, place = torch.unique(bonds.neighbour[chosen], return_inverse=True)
+            sent = channels[:, senders]
+            functions = bonds.functions[:, chosen]
+            for m, part in enumerate(weight[:, s]):
+                factors = zip(message_paths(), part, strict=True)
+                left = torch.cat([torch.matmul(sent[p.l1**2 : (p.l1 + 1) ** 2], w.T) for p, w in factors])
+                tensors = product(left[:, place].contiguous(), functions.contiguous(), _merged_table()).sum(2).T
+                out[:, m].index_add_(0, row[chosen], tensors)
+        return out
+
+
+def message_features(
+    channels: torch.Tensor, bonds: Bonds, row: torch.Tensor, n: int, n_species: int
+) -> torch.Tensor:
+    """What the weights of `MessageTensor` multiply, ``(n, 5, elements * paths * n_radial * rank)`` in their order.
+
+    Arguments as of `MessageTensor.forward`.
+    """
+    rank, count = channels.shape[2], len(message_paths())
+    out = channels.new_zeros(n_species, n, count * 5, RADIAL * rank)
+    for s in range(n_species):
+        every = ((row >= 0) & (bonds.species == s)).nonzero()[:, 0]
+        for chosen in every.split(2000):
+            left = channels[:, bonds.neighbour[chosen]].repeat(1, 1, RADIAL)
+            right = bonds.functions[:, chosen].repeat_interleave(rank, dim=2)
+            t = table((DEGREE + 1) ** 2, (DEGREE + 2) ** 2, message_paths())
+            out[s].index_add_(0, row[chosen], product(left, right, t).transpose(0, 1))
+    parts = out.view(n_species, n, count, 5, RADIAL * rank)
+    return parts.permute(1, 3, 0, 2, 4).reshape(n, 5, -1)

@@ -1,0 +1,123 @@
+"""EFG models whose atoms send messages: LAMMPS on 1, 2 and 4 ranks against the ASE calculator."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from lammps_cases import (
+    ELEMENT_LIST,
+    ELEMENTS,
+    columns,
+    efg_columns,
+    perovskite,
+    read_dump,
+    run_lmp,
+    succeed,
+    write_data,
+)
+
+TOLERANCE = {"float64": 1e-8, "float32": 1e-4}
+STRUCTURES = {
+    "orthogonal": perovskite(seed=1),
+    "triclinic": perovskite(seed=2, tilt=0.12),
+    "cell smaller than a bond twice": perovskite((1, 1, 1), seed=4),
+}
+DECK = """
+clear
+units metal
+{extra}
+read_data {name}.data
+pair_style zero 5.0
+pair_coeff * *
+comm_modify cutoff {ghosts}
+neighbor 1.0 bin
+group iodine type 2
+compute efg all efg/atom messages.safetensors {elements} dtype {dtype} members yes uncertainty yes
+compute some iodine efg/atom messages.safetensors {elements} dtype {dtype}
+compute blind all efg/atom messages.safetensors Pb I NULL NULL NULL dtype {dtype}
+dump 1 all custom 1 {name}.dump id type x y z c_efg[*] c_some[*] c_blind[*]
+dump_modify 1 format float %.17g
+run 0
+"""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A small random committee that looks 5.5 angstrom far, and sends messages along bonds of 4.2 angstrom."""
+    import torch
+
+    from efgmd.models import EFGModel
+    from efgmd.models.io import save_model
+
+    torch.manual_seed(8)
+    shape = {"cutoff": 5.5, "n_radial": 4, "lmax": 2, "channels": 0, "message_cutoff": 4.2, "message_rank": 3}
+    efg = EFGModel(ELEMENTS, committee=2, **shape)
+    efg.surroundings.maps.normal_(std=0.3)
+    for linear, messages in zip(efg.linear, efg.messages, strict=True):
+        linear.pair.normal_()
+        messages.weight.normal_(std=0.3)
+    path = tmp_path_factory.mktemp("model") / "messages.safetensors"
+    save_model(path, efg)
+    return path
+
+
+@pytest.fixture(scope="module")
+def evaluated(model, tmp_path_factory):
+    """`evaluated(dtype, ranks, extra)[structure]`: dumped frame; one launch for all structures."""
+
+    @cache
+    def evaluate(dtype, ranks, extra="atom_modify map array"):
+        folder = tmp_path_factory.mktemp("run")
+        (folder / "messages.safetensors").write_bytes(model.read_bytes())
+        deck = ""
+        for k, (name, atoms) in enumerate(STRUCTURES.items()):
+            write_data(folder / f"{k}.data", atoms)
+            deck += DECK.format(name=k, extra=extra, ghosts=9.4, elements=ELEMENT_LIST, dtype=dtype)
+        succeed(folder, deck, ranks)
+        return {name: read_dump(folder / f"{k}.dump")[0] for k, name in enumerate(STRUCTURES)}
+
+    return evaluate
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize(
+    ("dtype", "ranks", "extra"),
+    [
+        ("float64", 1, "atom_modify map array"),
+        ("float64", 1, "# no map of atoms"),
+        ("float64", 2, "atom_modify map hash"),
+        ("float64", 4, "atom_modify map array"),
+        ("float64", 4, "# no map of atoms"),
+        ("float32", 4, "atom_modify map array"),
+    ],
+)
+def test_lammps_equals_ase(evaluated, model, dtype, ranks, extra, structure):
+    from efgmd.calculators import EFGCalculator
+
+    atoms, frame = STRUCTURES[structure], evaluated(dtype, ranks, extra)[structure]
+    calculator = EFGCalculator(model, dtype=dtype)
+    expected = calculator.get_property("efg", atoms)
+    largest = np.abs(expected).max()
+    assert np.abs(efg_columns(frame) - expected).max() < TOLERANCE[dtype] * largest
+    members = columns(frame, *(f"c_efg[{k}]" for k in range(9, 21))).reshape(-1, 2, 6)
+    assert np.abs(members.mean(1) - columns(frame, *(f"c_efg[{k}]" for k in range(1, 7)))).max() < 1e-5 * largest
+    uncertainty = calculator.get_property("efg_uncertainty", atoms)
+    assert np.abs(frame["c_efg[7]"] - uncertainty).max() < TOLERANCE[dtype] * largest
+    assert uncertainty.min() > 1e-3 * largest
+    iodine = frame["type"] == 2
+    assert np.abs(efg_columns(frame, "some")[iodine] - expected[iodine]).max() < TOLERANCE[dtype] * largest
+    assert not efg_columns(frame, "some")[~iodine].any()
+    seen = frame["type"] <= 2
+    framework = calculator.get_property("efg", atoms[seen])
+    assert np.abs(efg_columns(frame, "blind")[seen] - framework).max() < TOLERANCE[dtype] * largest
+
+
+def test_ghosts_must_reach_the_surroundings_of_neighbours(model, tmp_path):
+    (tmp_path / "messages.safetensors").write_bytes(model.read_bytes())
+    write_data(tmp_path / "start.data", STRUCTURES["orthogonal"])
+    deck = DECK.format(name="start", extra="atom_modify map array", ghosts=9.3, elements=ELEMENT_LIST, dtype="float64")
+    finished = run_lmp(tmp_path, deck)
+    assert finished.status != 0
+    assert "the model's reach 8.4 plus the skin 1 exceeds the ghost region 9.3: write comm_modify cutoff 9.4" in (
+        finished.output
+    )

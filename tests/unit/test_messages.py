@@ -1,0 +1,181 @@
+"""The part of the EFG model that sees the surroundings of neighbours."""
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk
+from ase.neighborlist import neighbor_list
+from e3nn import o3
+
+from efgmd.errors import ModelFileError
+from efgmd.frames.neighbours import PairList, batch_of
+from efgmd.models import EFGModel
+from efgmd.models.density import radial_functions
+from efgmd.models.io import load_model, save_model
+from efgmd.models.messages import RADIAL, Bonds, message_features, message_paths
+from efgmd.training.dataset import Prepared
+from efgmd.training.ridge import fit_linear
+
+ELEMENTS = ("Ne", "Ar")
+
+
+def random_model(seed=0, elements=ELEMENTS, **changes):
+    """A model whose tensors come mostly from messages."""
+    torch.manual_seed(seed)
+    shape = {"cutoff": 4.5, "n_radial": 3, "lmax": 2, "channels": 0, "committee": 2, "message_cutoff": 3.5}
+    model = EFGModel(elements, **{**shape, "message_rank": 3, **changes}).double()
+    model.surroundings.maps.normal_(std=0.5)
+    model.surroundings.mean.normal_()
+    for part in model.messages:
+        part.weight.normal_(std=0.2)
+    return model
+
+
+def structure(seed=1, n=16, a=6.5):
+    """Atoms in a small triclinic cell, not too close to each other."""
+    rng = np.random.default_rng(seed)
+    cell = np.array([[a, 0, 0], [0.8, a, 0], [-0.5, 0.9, a]])
+    grid = np.array(np.meshgrid(*[[0.0, 0.5]] * 3)).T.reshape(-1, 3)
+    places = np.concatenate([grid, grid + 0.25])[:n]
+    atoms = Atoms(["Ne", "Ar"] * (n // 2), scaled_positions=places, cell=cell, pbc=True)
+    atoms.positions += rng.normal(scale=0.25, size=atoms.positions.shape)
+    return atoms
+
+
+def tensors(model, atoms):
+    return model(batch_of(atoms, model.cutoff, model.elements, model.dtype).neighbourhoods)
+
+
+def test_messages_are_the_sums_of_the_formula():
+    model, atoms = random_model(), structure()
+    basis = model.surroundings.basis
+    i, j, vectors = (torch.from_numpy(part) for part in neighbor_list("ijD", atoms, basis.cutoff))
+    kinds = torch.tensor([ELEMENTS.index(symbol) for symbol in atoms.get_chemical_symbols()])
+    functions = radial_functions(vectors.norm(dim=1), basis)
+    harmonics = [o3.spherical_harmonics(l, vectors, True, normalization="component") for l in range(5)]
+    channels = [[None] * 4 for _ in atoms]
+    for atom in range(len(atoms)):
+        for l in range(4):
+            density = torch.zeros(2, RADIAL, 2 * l + 1, dtype=torch.float64)
+            for pair in torch.where(i == atom)[0]:
+                density[kinds[j[pair]]] += functions[pair][:, None] * harmonics[l][pair]
+            flat = density.reshape(2 * RADIAL, -1)
+            if l == 0:
+                flat = flat - model.surroundings.mean[kinds[atom]][:, None]
+            channels[atom][l] = model.surroundings.maps[kinds[atom], l].T @ flat
+    expected = torch.zeros(len(atoms), 5, dtype=torch.float64)
+    for pair in range(len(i)):
+        weights = model.messages[kinds[i[pair]]].weight.mean(0)[kinds[j[pair]]]
+        for number, path in enumerate(message_paths()):
+            mixed = functions[pair] @ weights[number] @ channels[j[pair]][path.l1]
+            coupling = 5**0.5 * o3.wigner_3j(path.l1, path.l2, 2, dtype=torch.float64)
+            expected[i[pair]] += torch.einsum("a,b,abc->c", mixed, harmonics[path.l2][pair], coupling)
+    expected = torch.einsum("nk,kij->nij", expected, model.basis_change)
+    found = tensors(model, atoms)
+    assert expected.abs().max() > 0.1
+    assert (found - expected).abs().max() < 1e-10 * expected.abs().max()
+
+
+@pytest.mark.parametrize("improper", [False, True])
+def test_messages_turn_with_the_atoms(improper):
+    model, atoms = random_model(), structure()
+    before = tensors(model, atoms)
+    rotation = o3.matrix_x(torch.tensor(0.7)) @ o3.matrix_y(torch.tensor(-1.9)) @ o3.matrix_z(torch.tensor(0.4))
+    rotation = torch.linalg.qr(rotation.double())[0] * (-1 if improper else 1)
+    order = np.random.default_rng(3).permutation(len(atoms))
+    turned = atoms[order]
+    turned.set_cell(atoms.cell.array @ rotation.numpy().T)
+    turned.positions = turned.positions @ rotation.numpy().T + 0.7
+    assert (tensors(model, turned) - rotation @ before[order] @ rotation.T).abs().max() < 1e-10 * before.abs().max()
+
+
+def test_tensors_in_cubic_crystals_vanish():
+    model = random_model()
+    crystal = bulk("NeAr", "cesiumchloride", a=3.1)
+    shaken = crystal.copy()
+    shaken.positions[0, 0] += 0.2
+    assert tensors(model, crystal).abs().max() < 1e-12
+    assert tensors(model, shaken).abs().max() > 1e-3
+
+
+def test_nothing_jumps_as_an_atom_crosses_the_cutoff_of_messages():
+    """Value and slope at both kinds of border: the bond's length, and a neighbour's neighbour."""
+    model = random_model(channels=0)
+    steps = torch.tensor([-2e-3, -1e-3, 0.0, 1e-3, 2e-3])
+    for fixed in ([0.0], [0.0, 2.0]):  # the far atom is a neighbour of the centre, then of its neighbour
+        values = []
+        for step in steps:
+            line = [*fixed, fixed[-1] + 3.5 + float(step)]
+            atoms = Atoms(["Ne", "Ar", "Ne"][: len(line)], [[x, 0, 0] for x in line])
+            values.append(model._messages(*message_input(model, atoms), mean=True)[0, 0].clone())
+        values = torch.stack(values)
+        assert (values[-1] - values[-2]).abs().max() == 0
+        assert values.diff(dim=0).abs().max() < 1e-6 * model.messages[0].weight.abs().max()
+    near = Atoms(["Ne", "Ar", "Ne"], [[0, 0, 0], [2.0, 0, 0], [4.0, 0, 0]])
+    alone = near[:2]
+    first, second = (model._messages(*message_input(model, a), mean=True)[0] for a in (near, alone))
+    assert (first - second).abs().max() > 1e-3  # an atom beyond the cutoff of bonds matters through the neighbour
+
+
+def message_input(model, atoms):
+    nb = batch_of(atoms, model.cutoff, model.elements, model.dtype).neighbourhoods
+    return nb, model.channels(nb)
+
+
+def test_members_and_their_mean_agree():
+    model, atoms = random_model(), structure()
+    nb, channels = message_input(model, atoms)
+    members = model.members(nb, channels)
+    assert members.std(dim=1).max() > 0.1
+    assert torch.allclose(members.mean(1), model(nb), rtol=0, atol=1e-12)
+
+
+def test_features_times_weights_are_the_tensors():
+    model, atoms = random_model(), structure()
+    nb, channels = message_input(model, atoms)
+    bonds = Bonds(nb, model.surroundings.basis)
+    for s, part in enumerate(model.messages):
+        chosen = (nb.species == s).nonzero()[:, 0]
+        row = torch.full_like(nb.species, -1).index_copy(0, chosen, torch.arange(len(chosen)))[bonds.centre]
+        features = message_features(channels, bonds, row, len(chosen), len(ELEMENTS))
+        expected = part(channels, bonds, row, len(chosen))
+        found = torch.einsum("nkf,mf->nmk", features, part.weight.flatten(1))
+        assert torch.allclose(found, expected, rtol=0, atol=1e-10 * float(expected.abs().max()))
+
+
+def test_a_function_of_neighbours_surroundings_is_learnt():
+    """A teacher whose tensors need messages: a fit with them finds it, one without does not."""
+    teacher = random_model(seed=5, message_rank=2)
+    errors = {}
+    for cutoff in (3.5, 0.0):
+        frames = []
+        for seed in range(40):
+            atoms = structure(seed)
+            batch = batch_of(atoms, 4.5, ELEMENTS, torch.float64)
+            pairs = (batch.neighbourhoods, batch.centre, batch.neighbour)
+            labels = {"efg": teacher(batch.neighbourhoods), "member_weights": torch.ones(len(atoms), 1)}
+            frames.append(Prepared(PairList(*pairs), atoms.get_volume(), labels))
+        before = [frame.labels["efg"].clone() for frame in frames]
+        student = EFGModel(
+            ELEMENTS, cutoff=4.5, n_radial=6, lmax=3, channels=0, message_cutoff=cutoff, message_rank=12
+        ).double()
+        fit_linear(student, frames[:35], [str(k) for k in range(35)], seed=0)
+        wrong = [student(f.pairs.neighbourhoods) - b for f, b in zip(frames[35:], before[35:], strict=True)]
+        errors[cutoff] = float((torch.cat(wrong).square().mean() / torch.cat(before).square().mean()).sqrt())
+    assert errors[3.5] < 0.02
+    assert errors[0.0] > 5 * errors[3.5]
+
+
+def test_a_file_keeps_messages(tmp_path):
+    model, atoms = random_model(), structure()
+    save_model(tmp_path / "efg.safetensors", model)
+    loaded = load_model(tmp_path / "efg.safetensors", dtype="float64")
+    assert loaded.reach == 7.0
+    assert torch.equal(tensors(loaded, atoms), tensors(model, atoms))
+
+
+@pytest.mark.parametrize("wrong", [{"linear": False, "channels": 4}, {"message_cutoff": 5.0}, {"message_rank": 0}])
+def test_messages_that_cannot_be_sent_are_refused(wrong):
+    with pytest.raises(ModelFileError, match="messages need"):
+        EFGModel(ELEMENTS, **{"cutoff": 4.5, "channels": 0, "message_cutoff": 3.0, **wrong})
