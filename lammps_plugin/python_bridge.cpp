@@ -168,9 +168,9 @@ class BridgedModel : public PythonModel {
   {
     return guarded([&] {
       const py::tuple arrays = views(pairs);
-      const py::object told = messages > 0.0
-          ? object.attr("evaluate_with_messages")(*arrays, view(rows.data(), {npairs(pairs)}), wanted)
-          : object.attr("evaluate")(*arrays);
+      const py::object told =
+          messages > 0.0 ? object.attr("evaluate_with_messages")(*arrays, view(rows.data(), {npairs(pairs)}), wanted)
+                         : object.attr("evaluate")(*arrays);
       copy(told, results, columns * wanted, "the atoms");
     });
   }

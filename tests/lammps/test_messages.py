@@ -70,7 +70,7 @@ def evaluated(model, tmp_path_factory):
         folder = tmp_path_factory.mktemp("run")
         (folder / "messages.safetensors").write_bytes(model.read_bytes())
         deck = ""
-        for k, (name, atoms) in enumerate(STRUCTURES.items()):
+        for k, atoms in enumerate(STRUCTURES.values()):
             write_data(folder / f"{k}.data", atoms)
             deck += DECK.format(name=k, extra=extra, ghosts=9.4, elements=ELEMENT_LIST, dtype=dtype)
         succeed(folder, deck, ranks)

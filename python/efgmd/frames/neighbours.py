@@ -62,7 +62,7 @@ class Batch(NamedTuple):
     def to(self, device: str | torch.device) -> "Batch":
         """Copy of the batch on another device."""
         return Batch(
-            Neighbourhoods(*(None if part is None else part.to(device) for part in self.neighbourhoods)),
+            self.neighbourhoods.to(device),
             *(tensor.to(device) for tensor in self[1:]),
         )
 

@@ -175,9 +175,7 @@ class MessageTensor(nn.Module):
         return out
 
 
-def message_features(
-    channels: torch.Tensor, bonds: Bonds, row: torch.Tensor, n: int, n_species: int
-) -> torch.Tensor:
+def message_features(channels: torch.Tensor, bonds: Bonds, row: torch.Tensor, n: int, n_species: int) -> torch.Tensor:
     """What the weights of `MessageTensor` multiply, ``(n, 5, elements * paths * n_radial * rank)`` in their order.
 
     Arguments as of `MessageTensor.forward`.

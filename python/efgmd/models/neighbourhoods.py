@@ -31,3 +31,13 @@ class Neighbourhoods(NamedTuple):
     neighbour_species: torch.Tensor
     vectors: torch.Tensor
     neighbour: torch.Tensor | None = None
+
+    def to(self, device: str | torch.device) -> "Neighbourhoods":
+        """Copy on another device."""
+        return Neighbourhoods(
+            self.species.to(device),
+            self.first.to(device),
+            self.neighbour_species.to(device),
+            self.vectors.to(device),
+            None if self.neighbour is None else self.neighbour.to(device),
+        )

@@ -176,9 +176,7 @@ class _Features:
         Features of messages ``(n, 5, M)``, if the model has them.
     """
 
-    def __init__(
-        self, block: Tensor, basis: DensityBasis, decay: float, messages: FloatArray | None = None
-    ) -> None:
+    def __init__(self, block: Tensor, basis: DensityBasis, decay: float, messages: FloatArray | None = None) -> None:
         self._lmax, self.decay = basis.lmax, decay
         n, width = block.shape[1:]
         weighting = _weighting(basis, decay)
@@ -244,7 +242,6 @@ class _Features:
                     pair = pair - self._mean @ full
                 linear.triple[member, number] = torch.from_numpy(full)
             linear.pair[member] = torch.from_numpy(pair)
-
 
     def install_messages(self, part: MessageTensor, weights: FloatArray) -> None:
         """Set the weights of messages from a model's ``(members, F)``."""
