@@ -110,4 +110,5 @@ PYBIND11_MODULE(_kernels, m)
   m.def("set_instruction_set", &set_instruction_set);
   bind_network(m);
   bind_tensor(m);
+  bind_messages(m);
 }

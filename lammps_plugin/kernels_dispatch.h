@@ -32,6 +32,7 @@ namespace v4 {
 #include "kernels_density_impl.h"
 #include "kernels_network_impl.h"
 #include "kernels_tensor_impl.h"
+#include "kernels_messages_impl.h"
 }    // namespace v4
 #undef VECTOR_BYTES
 #pragma GCC pop_options
@@ -44,6 +45,7 @@ namespace v3 {
 #include "kernels_density_impl.h"
 #include "kernels_network_impl.h"
 #include "kernels_tensor_impl.h"
+#include "kernels_messages_impl.h"
 }    // namespace v3
 #undef VECTOR_BYTES
 #pragma GCC pop_options
@@ -55,6 +57,7 @@ namespace generic {
 #include "kernels_density_impl.h"
 #include "kernels_network_impl.h"
 #include "kernels_tensor_impl.h"
+#include "kernels_messages_impl.h"
 }    // namespace generic
 #undef VECTOR_BYTES
 // clang-format on

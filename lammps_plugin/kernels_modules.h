@@ -2,7 +2,22 @@
 
 #pragma once
 
+#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
-void bind_network(pybind11::module_ &m);    // fused energy networks
-void bind_tensor(pybind11::module_ &m);     // fused linear EFG models
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+void bind_network(pybind11::module_ &m);     // fused energy networks
+void bind_tensor(pybind11::module_ &m);      // fused linear EFG models
+void bind_messages(pybind11::module_ &m);    // what messages add to these
+
+// The numbers of an array among a model's weights.
+template <typename T> std::vector<T> values(const pybind11::dict &weights, const char *name)
+{
+  namespace py = pybind11;
+  const auto array = py::array_t<T, py::array::c_style | py::array::forcecast>::ensure(weights[name]);
+  if (!array) throw std::invalid_argument(std::string("no array of numbers for ") + name);
+  return std::vector<T>(array.data(), array.data() + array.size());
+}

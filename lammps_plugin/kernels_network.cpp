@@ -10,13 +10,6 @@ namespace py = pybind11;
 
 namespace {
 
-template <typename T> std::vector<T> values(const py::dict &weights, const char *name)
-{
-  const auto array = py::array_t<T, py::array::c_style | py::array::forcecast>::ensure(weights[name]);
-  if (!array) throw std::invalid_argument(std::string("ElementEnergy: no array of numbers for ") + name);
-  return std::vector<T>(array.data(), array.data() + array.size());
-}
-
 // Sparse table of a product, owned.
 template <typename T> struct OwnedTerms {
   std::vector<long> start;

@@ -10,13 +10,6 @@ namespace py = pybind11;
 
 namespace {
 
-template <typename T> std::vector<T> values(const py::dict &weights, const char *name)
-{
-  const auto array = py::array_t<T, py::array::c_style | py::array::forcecast>::ensure(weights[name]);
-  if (!array) throw std::invalid_argument(std::string("ElementTensor: no array of numbers for ") + name);
-  return std::vector<T>(array.data(), array.data() + array.size());
-}
-
 template <typename T> class ElementTensor {
  public:
   ElementTensor(const py::dict &w, int lmax, int species, int n_radial, double cutoff, double r0, int members,

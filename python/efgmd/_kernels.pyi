@@ -57,3 +57,29 @@ class _ElementTensor:
 
 class ElementTensorFloat(_ElementTensor): ...
 class ElementTensorDouble(_ElementTensor): ...
+
+class _Messages:
+    def __init__(
+        self,
+        weights: dict[str, object],
+        species: int,
+        n_radial: int,
+        cutoff: float,
+        r0: float,
+        members: int,
+        rank: int,
+    ) -> None: ...
+    def evaluate(
+        self,
+        count: int,
+        species: int,
+        first: int,
+        neighbours: int,
+        rows: int,
+        vectors: int,
+        channels: int,
+        components: int,
+    ) -> None: ...
+
+class MessagesFloat(_Messages): ...
+class MessagesDouble(_Messages): ...

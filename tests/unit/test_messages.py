@@ -123,6 +123,18 @@ def message_input(model, atoms):
     return nb, model.channels(nb)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("rank", [3, 8, 13])
+def test_the_compiled_form_equals_the_plain_one(instruction_set, dtype, rank):
+    model = random_model(message_rank=rank).to(dtype)
+    nb, channels = message_input(model, structure())
+    for mean in (True, False):
+        plain = model.plain_messages(nb, channels, mean)
+        found = model._messages(nb, channels, mean)
+        assert plain.abs().max() > 0.1
+        assert (found - plain).abs().max() < {torch.float64: 1e-12, torch.float32: 1e-5}[dtype] * plain.abs().max()
+
+
 def test_members_and_their_mean_agree():
     model, atoms = random_model(), structure()
     nb, channels = message_input(model, atoms)

@@ -8,6 +8,7 @@ from torch import nn
 from efgmd.errors import ModelFileError
 from efgmd.models.backbone import ElementBackbone, mlp
 from efgmd.models.fused_linear import FusedLinear
+from efgmd.models.fused_messages import FusedMessages
 from efgmd.models.linear import LinearTensor
 from efgmd.models.messages import Bonds, MessageTensor, Surroundings
 from efgmd.models.model import LocalModel
@@ -154,7 +155,7 @@ class EFGModel(LocalModel):
         self.register_buffer("spread_scales", torch.ones(len(self.elements)))
         self.register_buffer("spread_limits", torch.full((len(self.elements),), torch.inf))
         self.basis_change = torch.from_numpy(l2_basis().copy())
-        self._compiled: dict[tuple[bool, torch.dtype], tuple[list[int], FusedLinear]] = {}
+        self._compiled: dict[tuple[Any, ...], tuple[list[int], Any]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the compiled forms behind in copies."""
@@ -199,9 +200,9 @@ class EFGModel(LocalModel):
         """Distance, angstrom, up to which atoms matter for a tensor."""
         return max(self.cutoff, 2 * self.surroundings.basis.cutoff) if self.surroundings else self.cutoff
 
-    def channels(self, nb: Neighbourhoods) -> torch.Tensor | None:
-        """What atoms tell their neighbours, ``(lm, N, rank)`` for N centres; None in a model without messages."""
-        return self.surroundings(nb) if self.surroundings else None
+    def channels(self, nb: Neighbourhoods) -> torch.Tensor:
+        """What atoms tell their neighbours, ``(lm, N, rank)`` for N centres of a model with messages."""
+        return cast(Surroundings, self.surroundings)(nb)
 
     def forward(self, nb: Neighbourhoods, channels: torch.Tensor | None = None) -> torch.Tensor:
         """EFG tensors ``(N, 3, 3)``, a.u., symmetric and traceless: the mean of the committee.
@@ -258,15 +259,22 @@ class EFGModel(LocalModel):
         if not len(nb.species):
             return nb.vectors.new_zeros(0, 1 if mean else self.committee, 3, 3)
         if not len(self.heads) and nb.vectors.device.type == "cpu" and not nb.vectors.requires_grad:
-            components = self._fused(mean)(nb) * self.scales[nb.species][:, None, None]
+            components = self._fused(FusedLinear, mean)(nb) * self.scales[nb.species][:, None, None]
         else:
             components = self._components(nb, mean)
         if self.surroundings:
             components = components + self._messages(nb, self.channels(nb) if channels is None else channels, mean)
         return torch.einsum("nck,kij->ncij", components, self.basis_change.to(nb.vectors))
 
-    def _messages(self, nb: Neighbourhoods, channels: Any, mean: bool) -> torch.Tensor:
+    def _messages(self, nb: Neighbourhoods, channels: torch.Tensor, mean: bool) -> torch.Tensor:
         """What messages add, ``(N, members, 5)``."""
+        if nb.vectors.device.type == "cpu" and not nb.vectors.requires_grad:
+            near = nb.within(cast(Surroundings, self.surroundings).basis.cutoff)
+            return self._fused(FusedMessages, mean)(near, channels) * self.scales[nb.species][:, None, None]
+        return self.plain_messages(nb, channels, mean)
+
+    def plain_messages(self, nb: Neighbourhoods, channels: torch.Tensor, mean: bool) -> torch.Tensor:
+        """What messages add, ``(N, members, 5)``, by operations of torch: the reference, and for other devices."""
         bonds = Bonds(nb, cast(Surroundings, self.surroundings).basis)
         out = nb.vectors.new_zeros(len(nb.species), 1 if mean else self.committee, 5)
         for s, (part, scale) in enumerate(zip(self.messages, self.scales, strict=True)):
@@ -276,14 +284,15 @@ class EFGModel(LocalModel):
                 out[centres] = scale * part(channels, bonds, place[bonds.centre], len(centres), mean)
         return out
 
-    def _fused(self, mean: bool) -> FusedLinear:
-        """The compiled form of the linear part, made when first needed and again when its weights have changed."""
-        parts = cast(list[LinearTensor], list(self.linear))
-        state = [number for part in parts for t in (part.pair, part.triple) for number in (t.data_ptr(), t._version)]
-        known = self._compiled.get((mean, self.dtype))
+    def _fused(self, form: Any, mean: bool) -> Any:
+        """A compiled form of the linear part, made when first needed and again when its weights have changed."""
+        parts = list(self.linear if form is FusedLinear else self.messages)
+        basis = self.backbone.basis if form is FusedLinear else cast(Surroundings, self.surroundings).basis
+        state = [number for part in parts for t in part.buffers() for number in (t.data_ptr(), t._version)]
+        known = self._compiled.get((form, mean, self.dtype))
         if known is None or known[0] != state:
-            known = state, FusedLinear(parts, self.backbone.basis, self.dtype, mean)
-            self._compiled[mean, self.dtype] = known
+            known = state, form(parts, basis, self.dtype, mean)
+            self._compiled[form, mean, self.dtype] = known
         return known[1]
 
     def _components(self, nb: Neighbourhoods, mean: bool) -> torch.Tensor:

@@ -10,6 +10,7 @@ neighbours as the first layers of message-passing networks do (Batzner et al., N
 """
 
 from functools import cache
+from typing import cast
 
 import torch
 from torch import nn
@@ -54,14 +55,15 @@ class Bonds:
     def __init__(self, nb: Neighbourhoods, basis: DensityBasis):
         if nb.neighbour is None:
             raise ValueError("neighbourhoods do not say which rows the neighbours are, which messages need")
-        near = (nb.vectors.square().sum(1) < basis.cutoff**2).nonzero()[:, 0]
-        rows = torch.repeat_interleave(torch.arange(len(nb.species), device=near.device), nb.first.diff())
-        self.centre, self.neighbour, self.species = rows[near], nb.neighbour[near], nb.neighbour_species[near]
+        near = nb.within(basis.cutoff)
+        self.neighbour, self.species = cast(torch.Tensor, near.neighbour), near.neighbour_species
+        device = near.vectors.device
+        self.centre = torch.repeat_interleave(torch.arange(len(nb.species), device=device), near.first.diff())
         # A bond alone is a density of one neighbour, of one kind.
-        kind = torch.zeros(len(near), dtype=torch.int64, device=near.device)
-        first = torch.arange(len(near) + 1, device=near.device)
+        kind = torch.zeros_like(self.species)
+        first = torch.arange(len(kind) + 1, device=device)
         alone = DensityBasis(basis.cutoff, basis.r0, RADIAL, DEGREE + 1, 1)
-        bonds = Neighbourhoods(kind, first, kind, nb.vectors[near])
+        bonds = Neighbourhoods(kind, first, kind, near.vectors)
         layout = CentreLayout.build(kind, alone)
         self.functions = layout.blocks(density(bonds, alone, layout), alone)[0]
 
@@ -97,6 +99,7 @@ class Surroundings(nn.Module):
 
     def densities(self, nb: Neighbourhoods) -> tuple[list[torch.Tensor], CentreLayout]:
         """Density block of each element and the layout that leads back to the order of the atoms."""
+        nb = nb.within(self.basis.cutoff)
         layout = CentreLayout.build(nb.species, self.basis)
         return layout.blocks(density(nb, self.basis, layout), self.basis), layout
 

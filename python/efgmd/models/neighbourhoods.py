@@ -32,6 +32,17 @@ class Neighbourhoods(NamedTuple):
     vectors: torch.Tensor
     neighbour: torch.Tensor | None = None
 
+    def within(self, distance: float) -> "Neighbourhoods":
+        """Without the pairs that are at least this distance apart, angstrom."""
+        near = (self.vectors.square().sum(1) < distance**2).nonzero()[:, 0]
+        return Neighbourhoods(
+            self.species,
+            torch.searchsorted(near, self.first),
+            self.neighbour_species[near],
+            self.vectors[near],
+            None if self.neighbour is None else self.neighbour[near],
+        )
+
     def to(self, device: str | torch.device) -> "Neighbourhoods":
         """Copy on another device."""
         return Neighbourhoods(
