@@ -19,12 +19,13 @@ template <typename T> class Messages {
   {
     const std::size_t s = species, m = members;
     paths = (static_cast<int>(start.size()) - 1) / 5;
-    if (species < 1 || species > MAX_SPECIES || n_radial < 1 || n_radial > MAX_RADIAL || rank < 1 || rank % 8 != 0 ||
-        members < 1 || paths < 1 || paths > 16 || start.size() != 5 * static_cast<std::size_t>(paths) + 1 ||
+    if (species < 1 || species > MAX_SPECIES || n_radial < 1 || n_radial > MAX_RADIAL || rank < 1 ||
+        rank % CHUNK != 0 || members < 1 || paths < 1 || paths > MAX_MESSAGE_PATHS ||
+        start.size() != 5 * static_cast<std::size_t>(paths) + 1 ||
         weight.size() != s * m * s * paths * n_radial * rank || ia.size() != coefficient.size() ||
-        ib.size() != coefficient.size() || coefficient.size() > 512)
+        ib.size() != coefficient.size() || coefficient.size() > MAX_MESSAGE_TERMS)
       throw std::invalid_argument("Messages: arrays do not fit the given sizes");
-    room.resize(m * 5 * 8);
+    room.resize(m * 5 * CHUNK);
   }
 
   void evaluate(long count, std::uintptr_t kinds, std::uintptr_t first, std::uintptr_t neighbours, std::uintptr_t rows,

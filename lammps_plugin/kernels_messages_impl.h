@@ -5,11 +5,6 @@
 // members of a committee; each member then weighs the paths by its own function of the length. CHUNK channels are taken
 // at a time and summed only at the end.
 
-static constexpr int MESSAGE_L = 4;         // highest degree of a bond's harmonics
-static constexpr int MESSAGE_ROWS = 16;     // of a neighbour's channels
-static constexpr int MESSAGE_PATHS = 16;    // at most, and so are the terms of their products
-static constexpr int MESSAGE_TERMS = 512;
-
 template <typename T> struct MessageWeights {
   int species, members, rank, paths;
   const T *weight;      // [element][member][element of the neighbour][path][n][rank]
@@ -36,7 +31,7 @@ static void tensors_from_messages(const MessageWeights<T> &w, const Radial<T> &r
     for (int k = 0; k < M * 5 * CHUNK; k++) room[k] = T(0);
     each_group(nb, G::LANES, [&](int z, const long *pairs, int lanes) {
       group.template set<false>(radial, norm, nb.vectors, pairs, lanes);
-      typename G::V harmonic[MESSAGE_TERMS];    // with the coefficient of each term
+      typename G::V harmonic[MAX_MESSAGE_TERMS];    // with the coefficient of each term
       for (int s = 0; s < terms; s++) harmonic[s] = t.coefficient[s] * group.Y[t.ib[s]];
       for (int e = 0; e < lanes; e++) {
         if (!(group.r[e] < radial.cutoff)) continue;
@@ -45,7 +40,7 @@ static void tensors_from_messages(const MessageWeights<T> &w, const Radial<T> &r
         T b[MAX_RADIAL];
         for (int n = 0; n < N; n++) b[n] = group.b[n][e];
         for (int r = 0; r < R; r += CHUNK) {
-          Vector a[MESSAGE_ROWS], coupled[MESSAGE_PATHS * 5];
+          Vector a[MESSAGE_ROWS], coupled[MAX_MESSAGE_PATHS * 5];
           for (int row = 0; row < MESSAGE_ROWS; row++) __builtin_memcpy(&a[row], sent + row * R + r, sizeof(Vector));
           for (int k = 0; k < P * 5; k++) {
             Vector sum = {};

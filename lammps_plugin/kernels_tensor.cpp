@@ -24,7 +24,7 @@ template <typename T> class ElementTensor {
     left_rows = 0;
     for (int l : path_l1) left_rows += 2 * l + 1;
     if (lmax < 2 || lmax > MAX_L || species < 1 || species > MAX_SPECIES || n_radial < 1 || n_radial > MAX_RADIAL ||
-        rank < 1 || rank % 8 != 0 || members < 1 || reduce.size() != (lmax + 1) * k * r || pair.size() != k * m ||
+        rank < 1 || rank % CHUNK != 0 || members < 1 || reduce.size() != (lmax + 1) * k * r || pair.size() != k * m ||
         cores.size() != path_l1.size() * r * m * r || start.size() != 6 || ia.size() != coefficient.size() ||
         ib.size() != coefficient.size())
       throw std::invalid_argument("ElementTensor: arrays do not fit the given sizes");

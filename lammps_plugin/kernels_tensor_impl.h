@@ -4,8 +4,6 @@
 // The weights of a path are W = L_l1 C L_l2^T with one matrix L of few columns for each degree, so densities are
 // reduced to R combinations once and the members of a committee differ in the small matrices C.
 
-static constexpr int CHUNK = 8;    // R is a multiple of it
-
 template <typename T> struct LinearWeights {
   int lmax, species, members, rank, paths, left_rows;
   const int *path_l1;    // of each path

@@ -101,7 +101,7 @@ def test_tensors_in_cubic_crystals_vanish():
 
 def test_nothing_jumps_as_an_atom_crosses_the_cutoff_of_messages():
     """Value and slope at both kinds of border: the bond's length, and a neighbour's neighbour."""
-    model = random_model(channels=0)
+    model = random_model()
     steps = torch.tensor([-2e-3, -1e-3, 0.0, 1e-3, 2e-3])
     for fixed in ([0.0], [0.0, 2.0]):  # the far atom is a neighbour of the centre, then of its neighbour
         values = []

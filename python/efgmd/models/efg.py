@@ -7,6 +7,7 @@ from torch import nn
 
 from efgmd.errors import ModelFileError
 from efgmd.models.backbone import ElementBackbone, mlp
+from efgmd.models.density import DensityBasis
 from efgmd.models.fused_linear import FusedLinear
 from efgmd.models.fused_messages import FusedMessages
 from efgmd.models.linear import LinearTensor
@@ -202,7 +203,8 @@ class EFGModel(LocalModel):
 
     def channels(self, nb: Neighbourhoods) -> torch.Tensor:
         """What atoms tell their neighbours, ``(lm, N, rank)`` for N centres of a model with messages."""
-        return cast(Surroundings, self.surroundings)(nb)
+        surroundings = cast(Surroundings, self.surroundings)
+        return surroundings(nb.within(surroundings.basis.cutoff))
 
     def forward(self, nb: Neighbourhoods, channels: torch.Tensor | None = None) -> torch.Tensor:
         """EFG tensors ``(N, 3, 3)``, a.u., symmetric and traceless: the mean of the committee.
@@ -259,18 +261,20 @@ class EFGModel(LocalModel):
         if not len(nb.species):
             return nb.vectors.new_zeros(0, 1 if mean else self.committee, 3, 3)
         if not len(self.heads) and nb.vectors.device.type == "cpu" and not nb.vectors.requires_grad:
-            components = self._fused(FusedLinear, mean)(nb) * self.scales[nb.species][:, None, None]
+            components = self._fused(mean)(nb) * self.scales[nb.species][:, None, None]
         else:
             components = self._components(nb, mean)
         if self.surroundings:
-            components = components + self._messages(nb, self.channels(nb) if channels is None else channels, mean)
+            near = nb.within(self.surroundings.basis.cutoff)
+            components = components + self._messages(
+                near, self.surroundings(near) if channels is None else channels, mean
+            )
         return torch.einsum("nck,kij->ncij", components, self.basis_change.to(nb.vectors))
 
     def _messages(self, nb: Neighbourhoods, channels: torch.Tensor, mean: bool) -> torch.Tensor:
         """What messages add, ``(N, members, 5)``."""
         if nb.vectors.device.type == "cpu" and not nb.vectors.requires_grad:
-            near = nb.within(cast(Surroundings, self.surroundings).basis.cutoff)
-            return self._fused(FusedMessages, mean)(near, channels) * self.scales[nb.species][:, None, None]
+            return self._fused_messages(mean)(nb, channels) * self.scales[nb.species][:, None, None]
         return self.plain_messages(nb, channels, mean)
 
     def plain_messages(self, nb: Neighbourhoods, channels: torch.Tensor, mean: bool) -> torch.Tensor:
@@ -280,18 +284,24 @@ class EFGModel(LocalModel):
         for s, (part, scale) in enumerate(zip(self.messages, self.scales, strict=True)):
             centres = (nb.species == s).nonzero()[:, 0]
             if len(centres):
-                place = torch.full_like(nb.species, -1).index_copy(0, centres, torch.arange(len(centres)).to(centres))
-                out[centres] = scale * part(channels, bonds, place[bonds.centre], len(centres), mean)
+                out[centres] = scale * part(channels, bonds, bonds.rows_among(centres), len(centres), mean)
         return out
 
-    def _fused(self, form: Any, mean: bool) -> Any:
-        """A compiled form of the linear part, made when first needed and again when its weights have changed."""
-        parts = list(self.linear if form is FusedLinear else self.messages)
-        basis = self.backbone.basis if form is FusedLinear else cast(Surroundings, self.surroundings).basis
+    def _fused(self, mean: bool) -> FusedLinear:
+        """The compiled form of pairs and products of densities."""
+        return cast(FusedLinear, self._compile(FusedLinear, self.linear, self.backbone.basis, mean))
+
+    def _fused_messages(self, mean: bool) -> FusedMessages:
+        """The compiled form of messages."""
+        basis = cast(Surroundings, self.surroundings).basis
+        return cast(FusedMessages, self._compile(FusedMessages, self.messages, basis, mean))
+
+    def _compile(self, form: Any, parts: nn.ModuleList, basis: DensityBasis, mean: bool) -> Any:
+        """A compiled form, made when first needed and again when the weights of its parts have changed."""
         state = [number for part in parts for t in part.buffers() for number in (t.data_ptr(), t._version)]
         known = self._compiled.get((form, mean, self.dtype))
         if known is None or known[0] != state:
-            known = state, form(parts, basis, self.dtype, mean)
+            known = state, form(list(parts), basis, self.dtype, mean)
             self._compiled[form, mean, self.dtype] = known
         return known[1]
 

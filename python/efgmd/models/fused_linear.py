@@ -6,10 +6,11 @@ import torch
 
 from efgmd import _kernels
 from efgmd.models.density import DensityBasis
-from efgmd.models.linear import LinearTensor, merged_table, triple_paths
+from efgmd.models.linear import LinearTensor, triple_paths
 from efgmd.models.neighbourhoods import Neighbourhoods
+from efgmd.models.products import merged_table
 
-_CHUNK = 8  # the kernels' ranks are multiples of it
+CHUNK = 8  # the kernels' ranks are multiples of it
 
 
 def _reductions(triples: torch.Tensor, lmax: int) -> list[torch.Tensor]:
@@ -39,12 +40,12 @@ def _weights(linear: LinearTensor, mean: bool) -> tuple[dict[str, Any], int, int
         pair, triple = pair.mean(0, keepdim=True), triple.mean(0, keepdim=True)
     members = len(pair)
     maps = _reductions(triple, linear.lmax)
-    rank = -(-max(1, *(part.shape[1] for part in maps)) // _CHUNK) * _CHUNK
+    rank = -(-max(1, *(part.shape[1] for part in maps)) // CHUNK) * CHUNK
     reduce = torch.stack([torch.nn.functional.pad(part, (0, rank - part.shape[1])) for part in maps])
     cores = []
     for number, path in enumerate(triple_paths(linear.lmax)):
         cores.append(torch.einsum("kr,mkq,qs->rms", reduce[path.l1], triple[:, number], reduce[path.l2]))
-    table = merged_table(linear.lmax)
+    table = merged_table(triple_paths(linear.lmax), (linear.lmax + 1) ** 2)
     weights = {
         "path_l1": [path.l1 for path in triple_paths(linear.lmax)],
         "reduce": reduce.numpy(),

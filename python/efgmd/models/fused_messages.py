@@ -6,11 +6,10 @@ import torch
 
 from efgmd import _kernels
 from efgmd.models.density import DensityBasis
+from efgmd.models.fused_linear import CHUNK
 from efgmd.models.messages import DEGREE, MessageTensor, message_paths
 from efgmd.models.neighbourhoods import Neighbourhoods
 from efgmd.models.products import table
-
-_CHUNK = 8  # the kernel takes channels by as many
 
 
 class FusedMessages:
@@ -33,7 +32,7 @@ class FusedMessages:
         if mean:
             weight = weight.mean(1, keepdim=True)
         self.dtype, self.members = dtype, weight.shape[1]
-        self._padding = -weight.shape[5] % _CHUNK
+        self._padding = -weight.shape[5] % CHUNK
         weight = torch.nn.functional.pad(weight, (0, self._padding))
         products = table((DEGREE + 1) ** 2, (DEGREE + 2) ** 2, message_paths())
         weights: dict[str, object] = {

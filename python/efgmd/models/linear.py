@@ -14,25 +14,13 @@ import torch
 from torch import nn
 
 from efgmd.models.density import DensityBasis
-from efgmd.models.products import Path, ProductTable, paths, product
+from efgmd.models.products import Path, merged_table, paths, product
 
 
 @cache
 def triple_paths(lmax: int) -> tuple[Path, ...]:
     """Products l1 x l2 -> 2 of densities with themselves, l1 <= l2."""
     return paths(lmax, lmax, (2,), symmetric=True)
-
-
-@cache
-def merged_table(lmax: int) -> ProductTable:
-    """Table from the rows of all paths' left factors, and the densities, to one l = 2 tensor."""
-    shifted, begin = [], 0
-    for path in triple_paths(lmax):
-        shifted.append(path.shifted(begin - path.l1**2, 0))
-        begin += 2 * path.l1 + 1
-    separate = ProductTable.from_paths(begin, (lmax + 1) ** 2, tuple(shifted))
-    i, j, k = separate.terms.T
-    return ProductTable(begin, (lmax + 1) ** 2, torch.stack([i, j, k % 5], 1), separate.values, 5)
 
 
 class LinearTensor(nn.Module):
@@ -70,7 +58,7 @@ class LinearTensor(nn.Module):
         pair, triple = self.pair, self.triple
         if mean:
             pair, triple = pair.mean(0, keepdim=True), triple.mean(0, keepdim=True)
-        table = merged_table(self.lmax)
+        table = merged_table(triple_paths(self.lmax), (self.lmax + 1) ** 2)
         members = []
         for two, three in zip(pair, triple, strict=True):
             factors = zip(triple_paths(self.lmax), three, strict=True)

@@ -17,7 +17,7 @@ from torch import nn
 
 from efgmd.models.density import CentreLayout, DensityBasis, density
 from efgmd.models.neighbourhoods import Neighbourhoods
-from efgmd.models.products import Path, ProductTable, paths, product, table
+from efgmd.models.products import Path, merged_table, paths, product, table
 
 RADIAL = 6  # functions of a bond's length, and in the densities of neighbours
 DEGREE = 3  # highest of the densities of neighbours; those of the bond go one further
@@ -27,18 +27,6 @@ DEGREE = 3  # highest of the densities of neighbours; those of the bond go one f
 def message_paths() -> tuple[Path, ...]:
     """Products of a neighbour's channels and the harmonics of the bond to it, into l = 2."""
     return paths(DEGREE, DEGREE + 1, (2,))
-
-
-@cache
-def _merged_table() -> ProductTable:
-    """Table from the rows of all paths' left factors, and the bond's harmonics, to one l = 2 tensor."""
-    shifted, begin = [], 0
-    for path in message_paths():
-        shifted.append(path.shifted(begin - path.l1**2, 0))
-        begin += 2 * path.l1 + 1
-    separate = ProductTable.from_paths(begin, (DEGREE + 2) ** 2, tuple(shifted))
-    i, j, k = separate.terms.T
-    return ProductTable(begin, (DEGREE + 2) ** 2, torch.stack([i, j, k % 5], 1), separate.values, 5)
 
 
 class Bonds:
@@ -66,6 +54,12 @@ class Bonds:
         bonds = Neighbourhoods(kind, first, kind, near.vectors)
         layout = CentreLayout.build(kind, alone)
         self.functions = layout.blocks(density(bonds, alone, layout), alone)[0]
+        self._count = len(nb.species)
+
+    def rows_among(self, centres: torch.Tensor) -> torch.Tensor:
+        """Place ``(P,)`` of each bond's centre among the given ones, -1 for bonds of other centres."""
+        places = torch.arange(len(centres), device=centres.device)
+        return centres.new_full((self._count,), -1).index_copy(0, centres, places)[self.centre]
 
 
 class Surroundings(nn.Module):
@@ -99,7 +93,6 @@ class Surroundings(nn.Module):
 
     def densities(self, nb: Neighbourhoods) -> tuple[list[torch.Tensor], CentreLayout]:
         """Density block of each element and the layout that leads back to the order of the atoms."""
-        nb = nb.within(self.basis.cutoff)
         layout = CentreLayout.build(nb.species, self.basis)
         return layout.blocks(density(nb, self.basis, layout), self.basis), layout
 
@@ -162,6 +155,7 @@ class MessageTensor(nn.Module):
             Average the weights first, which is exact.
         """
         weight = self.weight.mean(0, keepdim=True) if mean else self.weight
+        both = merged_table(message_paths(), (DEGREE + 2) ** 2)
         out = channels.new_zeros(n, len(weight), 5)
         for s in range(weight.shape[1]):
             chosen = ((row >= 0) & (bonds.species == s)).nonzero()[:, 0]
@@ -173,7 +167,7 @@ class MessageTensor(nn.Module):
             for m, part in enumerate(weight[:, s]):
                 factors = zip(message_paths(), part, strict=True)
                 left = torch.cat([torch.matmul(sent[p.l1**2 : (p.l1 + 1) ** 2], w.T) for p, w in factors])
-                tensors = product(left[:, place].contiguous(), functions.contiguous(), _merged_table()).sum(2).T
+                tensors = product(left[:, place].contiguous(), functions.contiguous(), both).sum(2).T
                 out[:, m].index_add_(0, row[chosen], tensors)
         return out
 

@@ -13,7 +13,7 @@ from efgmd.models.neighbourhoods import Neighbourhoods
 
 
 class LocalModel(nn.Module):
-    """A strictly local equivariant model with one network per chemical element.
+    """A local equivariant model with one network per chemical element.
 
     Subclasses set ``kind`` and give one head per element.
     """

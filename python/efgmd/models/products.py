@@ -96,6 +96,22 @@ class ProductTable:
 
 
 @cache
+def merged_table(path_list: tuple[Path, ...], rows_b: int) -> ProductTable:
+    """Table of the sum of paths into one degree, each with left rows of its own.
+
+    The left factor holds the 2 l1 + 1 rows of each path one after the other, the right one the rows of all degrees.
+    """
+    shifted, begin = [], 0
+    for path in path_list:
+        shifted.append(path.shifted(begin - path.l1**2, 0))
+        begin += 2 * path.l1 + 1
+    separate = ProductTable.from_paths(begin, rows_b, tuple(shifted))
+    i, j, k = separate.terms.T
+    width = 2 * path_list[0].l3 + 1
+    return ProductTable(begin, rows_b, torch.stack([i, j, k % width], 1), separate.values, width)
+
+
+@cache
 def table(rows_a: int, rows_b: int, path_list: tuple[Path, ...]) -> ProductTable:
     """Cached :meth:`ProductTable.from_paths`."""
     return ProductTable.from_paths(rows_a, rows_b, path_list)

@@ -104,13 +104,13 @@ def fit_linear(model: EFGModel, frames: Sequence[Prepared], runs: Sequence[str],
                 "add runs, or leave it out with --set linear=false"
             )
         scale = float(model.scales[s])
-        sent = messages.features(torch.from_numpy(chosen)) if messages else None
+        sent, reduction = messages.features(torch.from_numpy(chosen)) if messages else (None, None)
         features, solution = _best(block, model.backbone.basis, sent, target[chosen] / scale, run[chosen])
         weights = bootstrap[run[chosen]] if model.committee > 1 else np.ones((len(chosen), 1))
         solved = solution.committee(weights)
         features.install(cast(LinearTensor, model.linear[s]), solved)
-        if messages:
-            features.install_messages(cast(MessageTensor, model.messages[s]), solved)
+        if reduction is not None:
+            _Messages.install(cast(MessageTensor, model.messages[s]), solved, reduction)
         change[chosen] = scale * solution.gain
         fits[element] = LinearFit(features.decay, solution.penalty, solution.error)
     shift = torch.from_numpy(l2_to_cartesian(change)).to(labels["efg"])
@@ -137,14 +137,24 @@ class _Messages:
         surroundings.load_state_dict(precise.state_dict())  # rounds to the precision of the model
         precise.load_state_dict(surroundings.state_dict())
         self._channels = precise(nb)
-        self._bonds, self._count = Bonds(nb, surroundings.basis), len(nb.species)
-        self._kinds = len(model.elements)
+        self._bonds, self._kinds = Bonds(nb, surroundings.basis), len(model.elements)
 
-    def features(self, chosen: Tensor) -> FloatArray:
-        """Features ``(n, 5, F)`` of the chosen centres."""
-        place = torch.full((self._count,), -1).index_copy(0, chosen, torch.arange(len(chosen)))
-        row = place[self._bonds.centre]
-        return message_features(self._channels, self._bonds, row, len(chosen), self._kinds).numpy()
+    def features(self, chosen: Tensor) -> tuple[FloatArray, FloatArray]:
+        """Features ``(n, 5, F)`` of the chosen centres, and the map ``(weights, F)`` that reduced them to few."""
+        row = self._bonds.rows_among(chosen)
+        every = message_features(self._channels, self._bonds, row, len(chosen), self._kinds).numpy()
+        flat = every.reshape(5 * len(chosen), -1)
+        values, vectors = np.linalg.eigh(flat.T @ flat)
+        kept = np.flatnonzero(values > 1e-8 * values[-1])[-_MESSAGES:]
+        reduced = every @ vectors[:, kept]
+        scale = 1 / _spread(reduced)
+        return scale * reduced, scale * vectors[:, kept]
+
+    @staticmethod
+    def install(part: MessageTensor, weights: FloatArray, reduction: FloatArray) -> None:
+        """Set the weights of messages from those of the reduced features, the last of ``(members, F)``."""
+        full = weights[:, -reduction.shape[1] :] @ reduction.T
+        part.weight.copy_(torch.from_numpy(full).view_as(part.weight))
 
 
 def _best(
@@ -173,7 +183,7 @@ class _Features:
     decay
         Decay length, angstrom.
     messages
-        Features of messages ``(n, 5, M)``, if the model has them.
+        Scaled features of messages ``(n, 5, M)``, the last of the matrix, if the model has them.
     """
 
     def __init__(self, block: Tensor, basis: DensityBasis, decay: float, messages: FloatArray | None = None) -> None:
@@ -195,13 +205,7 @@ class _Features:
         self._width = width
         parts = [self._scale_pair * pair, self._scale_triple * triple]
         if messages is not None:
-            flat = messages.reshape(5 * n, -1)
-            values, vectors = np.linalg.eigh(flat.T @ flat)
-            kept = np.flatnonzero(values > 1e-8 * values[-1])[-_MESSAGES:]
-            reduced_messages = messages @ vectors[:, kept]
-            scale = 1 / _spread(reduced_messages)
-            self._message_map = scale * vectors[:, kept]
-            parts.append(scale * reduced_messages)
+            parts.append(messages)
         self.matrix = np.concatenate(parts, axis=2).reshape(5 * n, -1)
 
     def _products(self, reduced: list[FloatArray], path: Path, n: int) -> FloatArray:
@@ -242,11 +246,6 @@ class _Features:
                     pair = pair - self._mean @ full
                 linear.triple[member, number] = torch.from_numpy(full)
             linear.pair[member] = torch.from_numpy(pair)
-
-    def install_messages(self, part: MessageTensor, weights: FloatArray) -> None:
-        """Set the weights of messages from a model's ``(members, F)``."""
-        full = weights[:, -self._message_map.shape[1] :] @ self._message_map.T
-        part.weight.copy_(torch.from_numpy(full).view_as(part.weight))
 
 
 class Ridge:
