@@ -112,6 +112,29 @@ def test_lammps_equals_ase(evaluated, model, dtype, ranks, extra, structure):
     assert np.abs(efg_columns(frame, "blind")[seen] - framework).max() < TOLERANCE[dtype] * largest
 
 
+def test_a_linear_model_without_messages_equals_ase(tmp_path):
+    """Such models, as the shipped one, are evaluated in compiled form from the first step on."""
+    import torch
+
+    from efgmd.calculators import EFGCalculator
+    from efgmd.models import EFGModel
+    from efgmd.models.io import save_model
+
+    torch.manual_seed(9)
+    efg = EFGModel(ELEMENTS, cutoff=5.5, n_radial=4, lmax=2, channels=0, committee=2)
+    for linear in efg.linear:
+        linear.pair.normal_()
+    save_model(tmp_path / "messages.safetensors", efg)
+    atoms = STRUCTURES["orthogonal"]
+    write_data(tmp_path / "start.data", atoms)
+    deck = DECK.format(name="start", extra="", ghosts=6.5, elements=ELEMENT_LIST, dtype="float64")
+    for script in (deck, deck.replace("members yes uncertainty yes", "")):
+        succeed(tmp_path, script, 2)
+        frame = read_dump(tmp_path / "start.dump")[0]
+        expected = EFGCalculator(tmp_path / "messages.safetensors", dtype="float64").get_property("efg", atoms)
+        assert np.abs(efg_columns(frame) - expected).max() < 1e-8 * np.abs(expected).max()
+
+
 def test_ghosts_must_reach_the_surroundings_of_neighbours(model, tmp_path):
     (tmp_path / "messages.safetensors").write_bytes(model.read_bytes())
     write_data(tmp_path / "start.data", STRUCTURES["orthogonal"])

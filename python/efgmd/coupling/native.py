@@ -81,7 +81,8 @@ class NativeModel:
             from efgmd.models.io import load_model
 
             torch.set_num_threads(self.threads)
-            self._model = load_model(self.path, kind=self.kind, dtype=self.dtype, device=self.device)
+            with torch.inference_mode(False):  # whatever the caller's mode: weights must be able to tell changes
+                self._model = load_model(self.path, kind=self.kind, dtype=self.dtype, device=self.device)
         return self._model
 
     def neighbourhoods(
