@@ -3,6 +3,7 @@
 #include "kernels_dispatch.h"
 #include "kernels_modules.h"
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 
@@ -22,36 +23,71 @@ template <typename T> class Messages {
     if (species < 1 || species > MAX_SPECIES || n_radial < 1 || n_radial > MAX_RADIAL || rank < 1 ||
         rank % CHUNK != 0 || members < 1 || paths < 1 || paths > MAX_MESSAGE_PATHS ||
         start.size() != 5 * static_cast<std::size_t>(paths) + 1 ||
-        weight.size() != s * m * s * paths * n_radial * rank || ia.size() != coefficient.size() ||
-        ib.size() != coefficient.size() || coefficient.size() > MAX_MESSAGE_TERMS)
+        weight.size() != s * s * m * paths * n_radial * rank || ia.size() != coefficient.size() ||
+        ib.size() != coefficient.size())
       throw std::invalid_argument("Messages: arrays do not fit the given sizes");
-    room.resize(m * 5 * CHUNK);
+    room.resize(static_cast<std::size_t>(MESSAGE_ROWS) * rank * 16);    // no vector has more lanes
   }
 
   void evaluate(long count, std::uintptr_t kinds, std::uintptr_t first, std::uintptr_t neighbours, std::uintptr_t rows,
                 std::uintptr_t vectors, std::uintptr_t channels, std::uintptr_t components)
   {
     py::gil_scoped_release release;
+    const T *x = reinterpret_cast<const T *>(vectors);
+    sort_bonds(count, reinterpret_cast<const long *>(kinds), reinterpret_cast<const long *>(first),
+               reinterpret_cast<const long *>(neighbours), x);
+    std::fill_n(reinterpret_cast<T *>(components), count * members * 5, T(0));
+    const long of_pair = static_cast<long>(members) * paths * n_radial * rank;
     DISPATCH({
       const std::vector<T> norm = normalisation<T>(MESSAGE_L);
-      const MessageWeights<T> w = {species,       members,
-                                   rank,          paths,
-                                   weight.data(), {5 * paths, start.data(), ia.data(), ib.data(), coefficient.data()}};
       const Radial<T> radial = {static_cast<T>(cutoff), static_cast<T>(r0), n_radial};
-      tensors_from_messages<T>(w, radial, norm.data(), count, reinterpret_cast<const long *>(kinds),
-                               reinterpret_cast<const long *>(first), reinterpret_cast<const long *>(neighbours),
-                               reinterpret_cast<const long *>(rows), reinterpret_cast<const T *>(vectors),
-                               reinterpret_cast<const T *>(channels), room.data(), reinterpret_cast<T *>(components));
+      const Terms<T> products = {5 * paths, start.data(), ia.data(), ib.data(), coefficient.data()};
+      for (int kind = 0; kind < species * species; kind++) {
+        const MessageWeights<T> w = {members, rank, paths, weight.data() + kind * of_pair, products};
+        const long from = begin[kind];
+        tensors_from_messages<T>(w, radial, norm.data(), begin[kind + 1] - from, bonds.data() + from,
+                                 centres.data() + from, reinterpret_cast<const long *>(rows), x,
+                                 reinterpret_cast<const T *>(channels), room.data(), reinterpret_cast<T *>(components));
+      }
     })
   }
 
  private:
+  // Pairs within the cutoff and their centres, by the elements of both.
+  void sort_bonds(long count, const long *kinds, const long *first, const long *neighbours, const T *x)
+  {
+    const T limit = static_cast<T>(cutoff) * static_cast<T>(cutoff);
+    begin.assign(static_cast<std::size_t>(species) * species + 1, 0);
+    near.clear();
+    for (long i = 0; i < count; i++)
+      for (long p = first[i]; p < first[i + 1]; p++) {
+        if (!(x[3 * p] * x[3 * p] + x[3 * p + 1] * x[3 * p + 1] + x[3 * p + 2] * x[3 * p + 2] < limit)) continue;
+        near.push_back({p, i, kinds[i] * species + neighbours[p]});
+        begin[near.back().kind + 1]++;
+      }
+    for (std::size_t k = 1; k < begin.size(); k++) begin[k] += begin[k - 1];
+    bonds.resize(near.size());
+    centres.resize(near.size());
+    next = begin;
+    for (const Bond &bond : near) {
+      const long place = next[bond.kind]++;
+      bonds[place] = bond.pair;
+      centres[place] = bond.centre;
+    }
+  }
+
+  struct Bond {
+    long pair, centre, kind;
+  };
+
   int species, n_radial, members, rank, paths;
   double cutoff, r0;
-  std::vector<T> weight;
+  std::vector<T> weight;    // [element][element of the neighbour][member][path][n][rank]
   std::vector<long> start;
   std::vector<int> ia, ib;
   std::vector<T> coefficient, room;
+  std::vector<long> begin, next, bonds, centres;
+  std::vector<Bond> near;
 };
 
 template <typename T> void bind(py::module_ &m, const char *name)

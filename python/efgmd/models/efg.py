@@ -103,7 +103,8 @@ class EFGModel(LocalModel):
         Whether there is a linear part.
     message_cutoff, message_rank
         Of the part of the linear part that sees the surroundings of neighbours (`efgmd.models.messages`): length of
-        bonds, angstrom, at most ``cutoff`` (0: no messages), and channels of each degree.
+        bonds, angstrom, at most ``cutoff`` (0: no messages), and channels of each degree, of which there are at most
+        six per element.
     """
 
     kind = "efg"
@@ -149,7 +150,7 @@ class EFGModel(LocalModel):
         self.linear = nn.ModuleList([LinearTensor(self.backbone.basis, committee) for _ in elements if linear])
         self.surroundings = Surroundings(len(elements), message_cutoff, r0, message_rank) if message_cutoff else None
         self.messages = nn.ModuleList(
-            [MessageTensor(len(elements), message_rank, committee) for _ in elements if message_cutoff]
+            [MessageTensor(len(elements), self.surroundings.rank, committee) for _ in elements if self.surroundings]
         )
         self.committee = committee
         self.register_buffer("scales", torch.ones(len(self.elements)))

@@ -36,7 +36,7 @@ class FusedMessages:
         weight = torch.nn.functional.pad(weight, (0, self._padding))
         products = table((DEGREE + 1) ** 2, (DEGREE + 2) ** 2, message_paths())
         weights: dict[str, object] = {
-            "weight": weight.contiguous().numpy(),
+            "weight": weight.transpose(1, 2).contiguous().numpy(),
             "start": products.start.numpy(),
             "index_a": products.index_a.numpy(),
             "index_b": products.index_b.numpy(),
