@@ -54,8 +54,7 @@ def main():
     command += ["--validation", paths["validation"], "--test", paths["test"], "--elements", "Cs Pb I"]
     command += ["--split-by", "frame", "--minutes", arguments.minutes, "--seed", 1]
     command += [word for item in arguments.set for word in ("--set", item)]
-    if not model.exists():
-        subprocess.run(list(map(str, command)), check=True)
+    subprocess.run(list(map(str, command)), check=True)
     trained = read_metadata(model)["training"]
     target = Path(__file__).with_suffix(".json")
     record = json.loads(target.read_text()) if target.exists() else {}

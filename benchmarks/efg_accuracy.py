@@ -31,6 +31,7 @@ from efgmd.calculators import EFGCalculator
 from efgmd.nuclei import nucleus
 from efgmd.tensors import asymmetry, principal_axes
 from efgmd.training.config import parse_assignments, read_config
+from efgmd.training.dataset import LabelledFrames, run_names
 from efgmd.training.ridge import Ridge
 from efgmd.training.session import TrainingFiles, train
 
@@ -101,14 +102,13 @@ class LambdaSOAP:
             out[element] = matrix
         return out
 
-    def predict(self, features, frames, training, test) -> np.ndarray:
-        """Tensors of the test frames, ``(N, 3, 3)``; ``training`` and ``test`` are indices into the frames."""
+    def predict(self, features, frames, runs, training, test) -> np.ndarray:
+        """Tensors of the test frames, ``(N, 3, 3)``; ``training`` and ``test`` are indices into the frames and runs."""
         symbols = np.concatenate([a.get_chemical_symbols() for a in frames])
         frame = np.repeat(np.arange(len(frames)), [len(a) for a in frames])
         tensors = np.concatenate([a.arrays["efg"].reshape(-1, 3, 3) for a in frames])
         basis = standard_basis()
         components = np.einsum("mij,nij->nm", basis, tensors)
-        runs = np.array([run_name(a) for a in frames])
         out = np.zeros_like(tensors)
         for element, matrix in features.items():
             chosen = symbols == element
@@ -132,11 +132,6 @@ def _selection(degrees):
 
 def _normalised(features):
     return features / np.sqrt(np.mean(np.sum(features**2, axis=2)))
-
-
-def run_name(atoms) -> str:
-    """Run that a frame was taken from."""
-    return str(atoms.info["tag"]).rpartition("-")[0]
 
 
 def errors(symbols, reference, predicted) -> dict:
@@ -223,13 +218,14 @@ def main():
     if arguments.kernel:
         baselines["lambda-SOAP kernel"] = LambdaSOAP((8.0, 12, 4), (5.0, 8, 4), kernel=True)
     features = {name: method.features(frames) for name, method in baselines.items()}
-    runs = np.random.default_rng(0).permutation(sorted({run_name(a) for a in parts["train"]}))
+    runs = np.array(run_names(LabelledFrames(frames, ["efg_train and efg_test"] * len(frames), []), "tag"))
+    order = np.random.default_rng(0).permutation(sorted(set(runs[: len(parts["train"])])))
     curves: dict[str, list] = {name: [] for name in [*baselines, "efgmd"]}
     for fraction in sorted(arguments.fractions):
-        kept = set(runs[: max(2, round(fraction * len(runs)))])
-        training = [k for k, a in enumerate(parts["train"]) if run_name(a) in kept]
+        kept = set(order[: max(2, round(fraction * len(order)))])
+        training = [k for k in range(len(parts["train"])) if runs[k] in kept]
         for name, method in baselines.items():
-            predicted = method.predict(features[name], frames, training, test)
+            predicted = method.predict(features[name], frames, runs, training, test)
             curves[name].append({"frames": len(training), "elements": errors(symbols, reference, predicted)})
         predicted, seconds = ours(arguments, [frames[k] for k in training], parts["validation"], parts["test"])
         row = {"frames": len(training), "elements": errors(symbols, reference, predicted), "training_seconds": seconds}
@@ -245,7 +241,8 @@ def main():
         "learning_curves": curves,
     }
     arguments.out.write_text(json.dumps(record, indent=1) + "\n")
-    plot(curves, arguments.out.with_suffix(".png"))
+    if len(arguments.fractions) > 1:
+        plot(curves, arguments.out.with_suffix(".png"))
 
 
 if __name__ == "__main__":

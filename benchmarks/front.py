@@ -4,8 +4,8 @@ usage: OMP_NUM_THREADS=1 python benchmarks/front.py FOLDER [--minutes 12] [--onl
 It takes a quarter of an hour for each size. Models are trained from nothing on the SevenNet-0 labels of
 potentials/mapbi3/data, one after the other on one core, timed like in speed.py, and compared with the teacher (held-out
 frames of 384 atoms) and with PBE (the EFG model's test frames, which carry forces). The shipped model of the default
-size, trained longer and in rounds, is timed and compared too. Training that was interrupted goes on; models that are
-there are not trained again, so `--only` can share the work out.
+size, trained longer and in rounds, is timed and compared too. Training that was interrupted, or had fewer minutes, goes
+on, so `--only` can share the work out.
 """
 
 import argparse
@@ -41,8 +41,6 @@ STEPS, REPEATS = 200, 7
 
 
 def train(path, hyperparameters, minutes):
-    if path.exists():
-        return
     data = POTENTIALS / "data" / "energy_train.xyz.gz"
     command = [Path(sys.executable).parent / "efgmd", "train", "energy", data, "-o", path, "--elements", "Pb I C N H"]
     command += ["--minutes", str(minutes), "--seed", "1"]

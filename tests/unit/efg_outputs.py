@@ -7,6 +7,7 @@ Every writer prints what its code prints beside the tensors (Cq, eta, eigenvalue
 
 from pathlib import Path
 
+import ase.io
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -266,3 +267,38 @@ def cp2k(atoms: Atoms) -> str:
         anisotropy = (values[0] - values[1]) / values[2]
         lines += [f"           {'EFG Tensor anisotropy':55}{anisotropy:14.7f}", ""]
     return "\n".join(lines) + "\n"
+
+
+def write_vasp(atoms: Atoms, folder: Path) -> Path:
+    """OUTCAR of one frame, in a folder."""
+    (folder / "OUTCAR").write_text(outcar([atoms]))
+    return folder / "OUTCAR"
+
+
+def write_castep(atoms: Atoms, folder: Path) -> Path:
+    """magres file as of CASTEP of one frame, in a folder."""
+    (folder / "corundum.magres").write_text(magres_castep(atoms))
+    return folder / "corundum.magres"
+
+
+def write_qe(atoms: Atoms, folder: Path) -> Path:
+    """magres file as of QE-GIPAW of one frame, in a folder."""
+    (folder / "corundum.efg.magres").write_text(magres_qe(atoms))
+    return folder / "corundum.efg.magres"
+
+
+def write_gipaw(atoms: Atoms, folder: Path) -> Path:
+    """Output of QE-GIPAW beside the input of pw.x of one frame, in a folder."""
+    structure = atoms.copy()
+    for symbol in MOMENTS:
+        (folder / f"{symbol}.upf").touch()
+    data = {"pseudopotentials": {symbol: f"{symbol}.upf" for symbol in MOMENTS}}
+    ase.io.write(folder / "scf.in", structure, format="espresso-in", input_data={"system": {"ecutwfc": 40}}, **data)
+    (folder / "efg.out").write_text(gipaw(atoms))
+    return folder / "efg.out"
+
+
+def write_cp2k(atoms: Atoms, folder: Path) -> Path:
+    """Output of CP2K of one frame, in a folder."""
+    (folder / "corundum.out").write_text(cp2k(atoms))
+    return folder / "corundum.out"

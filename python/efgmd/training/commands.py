@@ -64,7 +64,9 @@ def train(
     refit: Annotated[
         bool | None,
         typer.Option(
-            "--refit", help="Linear EFG model: solve again with the validation frames added.", show_default=False
+            "--refit/--no-refit",
+            help="Linear EFG model: solve again with the validation frames added.",
+            show_default=False,
         ),
     ] = None,
     key: Annotated[list[str], _KEY] = [],  # noqa: B006

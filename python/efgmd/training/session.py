@@ -201,7 +201,7 @@ def _refit(
 ) -> dict[str, LinearFit]:
     """Solve a linear model again for the frames of all parts; what was calibrated stays."""
     frames = [f for part in parts for f in prepare(part, config.kind, model.elements, model.cutoff, model.dtype)]
-    journal.log(f"solved again with the validation frames added, {len(frames)} frames in all")
+    journal.log(f"solving again with the validation frames added, {len(frames)} frames in all")
     runs = [name for part in parts for name in run_names(part, config.split_by)]  # tags of two files are two runs
     fits = fit_linear(model, frames, runs, config.seed)
     _log_fits(journal, fits)
