@@ -37,7 +37,7 @@ mass 5 2.014
 pair_style mliap unified {energy} 0
 pair_coeff * * Pb I C N H
 neighbor 1.0 bin
-comm_modify cutoff 11.0
+comm_modify cutoff 8.0
 neigh_modify every 1 delay 5 check yes
 timestep 0.001
 velocity all create 300 1

@@ -49,6 +49,7 @@ ComputeModelAtom::ComputeModelAtom(LAMMPS *lmp, int narg, char **arg, const std:
   size_peratom_cols = model->columns > 1 ? model->columns : 0;
   element = efgmd::match_elements(lmp, name, arg[3], model->elements, narg - 4, arg + 4);
   search = std::make_unique<efgmd::NeighbourSearch>(model->cutoff);
+  comm_forward = model->message_width;
 }
 
 /* ---------------------------------------------------------------------- */
@@ -69,13 +70,12 @@ void ComputeModelAtom::init()
     error->all(FLERR, "{}: one ghost cutoff for all atoms is needed, write comm_modify mode single", name);
   double ghosts = comm->cutghostuser;
   if (force->pair) ghosts = std::max(ghosts, force->pair->cutforce + neighbor->skin);
-  const double reach = std::max(model->cutoff, 2.0 * model->messages);
-  double needed = reach + neighbor->skin;
+  double needed = model->cutoff + neighbor->skin;
   if (ghosts < needed * (1.0 - 1e-12))
     error->all(FLERR,
-               "{}: the model's reach {:.6g} plus the skin {:.6g} exceeds the ghost region {:.6g}: write comm_modify "
+               "{}: the model's cutoff {:.6g} plus the skin {:.6g} exceeds the ghost region {:.6g}: write comm_modify "
                "cutoff {:.6g}",
-               name, reach, neighbor->skin, ghosts, std::ceil(1000.0 * needed) / 1000.0);
+               name, model->cutoff, neighbor->skin, ghosts, std::ceil(1000.0 * needed) / 1000.0);
 }
 
 /* ---------------------------------------------------------------------- */
@@ -100,7 +100,14 @@ void ComputeModelAtom::compute_peratom()
 
   efgmd::Failure failure;
   failure.message = find_pairs();
-  if (!failure && wanted > 0) failure = model->of_atoms(pairs, wanted, rows, results);
+  if (model->message_width) {
+    sent.clear();
+    if (!failure && pairs.ncentres() > 0) failure = model->messages_of(pairs, sent);
+    efgmd::raise_together(lmp, name, failure, true);
+    sent.resize((pairs.ncentres() + atom->nghost) * model->message_width);
+    comm->forward_comm(this);
+  }
+  if (!failure && wanted > 0) failure = model->of_atoms(pairs, wanted, rows, sent, results);
   if (!failure) failure.message = store();
   efgmd::raise_together(lmp, name, failure, true);
 }
@@ -123,38 +130,54 @@ std::string ComputeModelAtom::find_pairs()
   for (int i = 0; i < atom->nlocal; i++)
     if ((atom->mask[i] & groupbit) && elements[i] >= 0) search->add_neighbours(i, pairs);
   wanted = pairs.ncentres();
-  if (model->messages > 0.0) find_senders();
+  if (model->message_width) add_senders();
   return "";
 }
 
 /* ----------------------------------------------------------------------
-   Neighbours that send messages become centres too. A ghost of an atom that
-   is owned here has the same surroundings as the atom.
+   Atoms outside of the group may be neighbours of those within, here or on
+   another rank: they become centres too.
 ------------------------------------------------------------------------- */
 
-void ComputeModelAtom::find_senders()
+void ComputeModelAtom::add_senders()
 {
-  const double messagesq = model->messages * model->messages * (1.0 + 1e-6);    // the model may have rounded them
-  std::vector<std::int64_t> row_of(elements.size(), -1);
-  for (std::size_t k = 0; k < wanted; k++) row_of[pairs.centre[k]] = static_cast<std::int64_t>(k);
-
-  const std::size_t npairs = pairs.npairs();
-  rows.assign(npairs, -1);
-  for (std::size_t p = 0; p < npairs; p++) {
-    const double *v = &pairs.vectors[3 * p];
-    if (v[0] * v[0] + v[1] * v[1] + v[2] * v[2] >= messagesq) continue;
-    int j = pairs.neighbour[p];
-    if (atom->map_style != Atom::MAP_NONE) {
-      const int owned = atom->map(atom->tag[j]);
-      if (owned >= 0 && owned < atom->nlocal) j = owned;
-    }
-    if (row_of[j] < 0) {
-      row_of[j] = static_cast<std::int64_t>(pairs.ncentres());
-      search->add_neighbours(j, pairs, model->messages);
-    }
-    rows[p] = row_of[j];
+  const std::size_t count = pairs.npairs();
+  centre_of.assign(atom->nlocal, -1);
+  for (std::size_t k = 0; k < wanted; k++) centre_of[pairs.centre[k]] = static_cast<std::int64_t>(k);
+  for (int i = 0; i < atom->nlocal; i++) {
+    if (elements[i] < 0 || centre_of[i] >= 0) continue;
+    centre_of[i] = static_cast<std::int64_t>(pairs.ncentres());
+    search->add_neighbours(i, pairs, model->messages);
   }
-  rows.resize(pairs.npairs(), -1);
+  rows.resize(count);
+  for (std::size_t p = 0; p < count; p++) rows[p] = row_of(pairs.neighbour[p]);
+}
+
+// The row of `sent` that an atom has, -1 if it has none.
+std::int64_t ComputeModelAtom::row_of(int i) const
+{
+  return i < atom->nlocal ? centre_of[i] : static_cast<std::int64_t>(pairs.ncentres()) + i - atom->nlocal;
+}
+
+/* ---------------------------------------------------------------------- */
+
+int ComputeModelAtom::pack_forward_comm(int n, int *list, double *buffer, int /*pbc_flag*/, int * /*pbc*/)
+{
+  const int width = model->message_width;
+  for (int k = 0; k < n; k++) {
+    const std::int64_t row = row_of(list[k]);
+    if (row >= 0)
+      std::copy_n(&sent[row * width], width, buffer + k * width);
+    else
+      std::fill_n(buffer + k * width, width, 0.0);    // an atom that the model does not see
+  }
+  return n * width;
+}
+
+void ComputeModelAtom::unpack_forward_comm(int n, int first, double *buffer)
+{
+  const int width = model->message_width;
+  if (n > 0) std::copy_n(buffer, static_cast<std::size_t>(n) * width, &sent[row_of(first) * width]);
 }
 
 /* ---------------------------------------------------------------------- */
@@ -178,6 +201,7 @@ std::string ComputeModelAtom::store()
 
 double ComputeModelAtom::memory_usage()
 {
-  return sizeof(double) * (1.0 * model->columns * nmax + results.capacity()) + pairs.bytes() + search->bytes() +
-         sizeof(int) * elements.capacity() + sizeof(std::int64_t) * rows.capacity();
+  return sizeof(double) * (1.0 * model->columns * nmax + results.capacity() + sent.capacity()) + pairs.bytes() +
+         search->bytes() + sizeof(int) * elements.capacity() +
+         sizeof(std::int64_t) * (rows.capacity() + centre_of.capacity());
 }

@@ -29,6 +29,8 @@ class ComputeModelAtom : public Compute {
   ~ComputeModelAtom() override;
   void init() override;
   void compute_peratom() override;
+  int pack_forward_comm(int, int *, double *, int, int *) override;
+  void unpack_forward_comm(int, int, double *) override;
   double memory_usage() override;
 
  protected:
@@ -44,11 +46,16 @@ class ComputeModelAtom : public Compute {
   std::vector<int> elements;      // of each owned and ghost atom
   std::vector<double> results;    // of each centre that is wanted
 
-  std::size_t wanted = 0;            // centres of the group; those after them only tell of their surroundings
-  std::vector<std::int64_t> rows;    // of each pair, the centre that the neighbour is; -1 if it is none
+  std::size_t wanted = 0;    // centres of the group; those after them only tell of their surroundings
+
+  // What atoms tell their neighbours: first the centres, then all ghosts.
+  std::vector<double> sent;
+  std::vector<std::int64_t> centre_of;    // of each owned atom, -1 if it is none
+  std::vector<std::int64_t> rows;         // of each pair of the group, what the neighbour told
 
   std::string find_pairs();
-  void find_senders();
+  void add_senders();
+  std::int64_t row_of(int i) const;
   std::string store();
 };
 

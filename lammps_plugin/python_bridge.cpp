@@ -98,7 +98,10 @@ class BridgedModel : public PythonModel {
              request.options.members, request.threads, request.local_rank, request.mpi_library);
     elements = object.attr("elements").cast<std::vector<std::string>>();
     cutoff = object.attr("cutoff").cast<double>();
-    if (py::hasattr(object, "message_cutoff")) messages = object.attr("message_cutoff").cast<double>();
+    if (py::hasattr(object, "message_cutoff")) {
+      messages = object.attr("message_cutoff").cast<double>();
+      message_width = object.attr("message_width").cast<int>();
+    }
     sha256 = object.attr("sha256").cast<std::string>();
     third_party = py::hasattr(object, "evaluate_mliap");
     if (py::hasattr(object, "columns")) columns = object.attr("columns").cast<int>();
@@ -114,7 +117,7 @@ class BridgedModel : public PythonModel {
   Failure energies(const CentredPairs &pairs, const MliapExtras &extras, EnergyResult &told) override
   {
     return guarded([&] {
-      py::tuple arrays = views(pairs);
+      py::tuple arrays = views(pairs, pairs.ncentres());
       py::tuple result;
       if (third_party)
         result = object.attr("evaluate_mliap")(
@@ -163,15 +166,27 @@ class BridgedModel : public PythonModel {
     });
   }
 
-  Failure of_atoms(const CentredPairs &pairs, std::size_t wanted, const std::vector<std::int64_t> &rows,
-                   std::vector<double> &results) override
+  Failure messages_of(const CentredPairs &pairs, std::vector<double> &sent) override
   {
     return guarded([&] {
-      const py::tuple arrays = views(pairs);
-      const py::object told =
-          messages > 0.0 ? object.attr("evaluate_with_messages")(*arrays, view(rows.data(), {npairs(pairs)}), wanted)
-                         : object.attr("evaluate")(*arrays);
-      copy(told, results, columns * wanted, "the atoms");
+      copy(object.attr("messages")(*views(pairs, pairs.ncentres())), sent, message_width * pairs.ncentres(),
+           "the messages");
+    });
+  }
+
+  Failure of_atoms(const CentredPairs &pairs, std::size_t wanted, const std::vector<std::int64_t> &rows,
+                   const std::vector<double> &sent, std::vector<double> &results) override
+  {
+    return guarded([&] {
+      const py::tuple arrays = views(pairs, wanted);
+      if (message_width == 0) {
+        copy(object.attr("evaluate")(*arrays), results, columns * wanted, "the atoms");
+        return;
+      }
+      const auto senders = static_cast<py::ssize_t>(sent.size()) / message_width;
+      copy(object.attr("evaluate_with_messages")(*arrays, view(rows.data(), {static_cast<py::ssize_t>(rows.size())}),
+                                                 view(sent.data(), {senders, message_width})),
+           results, columns * wanted, "the atoms");
     });
   }
 
@@ -182,11 +197,13 @@ class BridgedModel : public PythonModel {
   static py::ssize_t ncentres(const CentredPairs &pairs) { return static_cast<py::ssize_t>(pairs.ncentres()); }
   static py::ssize_t npairs(const CentredPairs &pairs) { return static_cast<py::ssize_t>(pairs.npairs()); }
 
-  static py::tuple views(const CentredPairs &pairs)
+  // The first `count` centres and their pairs.
+  static py::tuple views(const CentredPairs &pairs, std::size_t count)
   {
-    return py::make_tuple(
-        view(pairs.species.data(), {ncentres(pairs)}), view(pairs.first.data(), {ncentres(pairs) + 1}),
-        view(pairs.neighbour_species.data(), {npairs(pairs)}), view(pairs.vectors.data(), {npairs(pairs), 3}));
+    const auto centres = static_cast<py::ssize_t>(count);
+    const auto npairs = static_cast<py::ssize_t>(pairs.first[count]);
+    return py::make_tuple(view(pairs.species.data(), {centres}), view(pairs.first.data(), {centres + 1}),
+                          view(pairs.neighbour_species.data(), {npairs}), view(pairs.vectors.data(), {npairs, 3}));
   }
 };
 

@@ -14,7 +14,7 @@ from lammps_cases import BIN, ELEMENT_LIST, succeed
 
 from documents import ROOT, snippets
 
-PREPARE = "units metal\nread_data mapbi3.data\nneighbor 1.0 bin\ncomm_modify cutoff 11.0\n"
+PREPARE = "units metal\nread_data mapbi3.data\nneighbor 1.0 bin\ncomm_modify cutoff 8.0\n"
 PAIR = f"pair_style mliap unified energy.safetensors 0\npair_coeff * * {ELEMENT_LIST}\n"
 
 

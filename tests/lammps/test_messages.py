@@ -72,7 +72,7 @@ def evaluated(model, tmp_path_factory):
         deck = ""
         for k, atoms in enumerate(STRUCTURES.values()):
             write_data(folder / f"{k}.data", atoms)
-            deck += DECK.format(name=k, extra=extra, ghosts=9.4, elements=ELEMENT_LIST, dtype=dtype)
+            deck += DECK.format(name=k, extra=extra, ghosts=6.5, elements=ELEMENT_LIST, dtype=dtype)
         succeed(folder, deck, ranks)
         return {name: read_dump(folder / f"{k}.dump")[0] for k, name in enumerate(STRUCTURES)}
 
@@ -135,12 +135,13 @@ def test_a_linear_model_without_messages_equals_ase(tmp_path):
         assert np.abs(efg_columns(frame) - expected).max() < 1e-8 * np.abs(expected).max()
 
 
-def test_ghosts_must_reach_the_surroundings_of_neighbours(model, tmp_path):
+def test_a_failure_before_messages_are_sent_ends_all_ranks(model, tmp_path):
     (tmp_path / "messages.safetensors").write_bytes(model.read_bytes())
     write_data(tmp_path / "start.data", STRUCTURES["orthogonal"])
-    deck = DECK.format(name="start", extra="atom_modify map array", ghosts=9.3, elements=ELEMENT_LIST, dtype="float64")
-    finished = run_lmp(tmp_path, deck)
+    deck = DECK.format(name="start", extra="", ghosts=6.5, elements=ELEMENT_LIST, dtype="float64")
+    deck += "group one id 5\nvariable bad atom exp(1000)-exp(1000)\n"
+    deck += "fix push one addforce v_bad 0 0\nfix move all nve\nrun 5\n"
+    finished = run_lmp(tmp_path, deck, 4)
     assert finished.status != 0
-    assert "the model's reach 8.4 plus the skin 1 exceeds the ghost region 9.3: write comm_modify cutoff 9.4" in (
-        finished.output
-    )
+    (line,) = finished.errors
+    assert "Compute efg/atom" in line and "position of atom 5 is not a finite number" in line

@@ -26,7 +26,7 @@ read_data start.data
 pair_style mliap unified energy-d3.safetensors 0
 pair_coeff * * {ELEMENT_LIST}
 neighbor 1.0 bin
-comm_modify cutoff 11.0
+comm_modify cutoff 8.0
 compute efg all efg/atom efg.safetensors {ELEMENT_LIST}
 dump out all custom 1 run.dump id c_efg[*]
 dump_modify out format float %.9g

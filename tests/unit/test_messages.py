@@ -208,7 +208,6 @@ def test_a_file_keeps_messages(tmp_path):
     model, atoms = random_model(), structure()
     save_model(tmp_path / "efg.safetensors", model)
     loaded = load_model(tmp_path / "efg.safetensors", dtype="float64")
-    assert loaded.reach == 7.0
     assert torch.equal(tensors(loaded, atoms), tensors(model, atoms))
 
 

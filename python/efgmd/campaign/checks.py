@@ -23,8 +23,8 @@ class ModelInfo:
         The file.
     elements
         Those that the model knows.
-    cutoff, reach
-        Of the model, and up to where atoms matter for what it predicts, angstrom.
+    cutoff
+        Of the model, angstrom.
     metadata
         Of the file.
     committee
@@ -37,7 +37,6 @@ class ModelInfo:
     sha256: str
     elements: tuple[str, ...]
     cutoff: float
-    reach: float
     metadata: dict[str, Any]
     committee: int = 1
     spread_scales: dict[str, float] = field(default_factory=dict)
@@ -207,7 +206,7 @@ def _model(campaign: Campaign, kind: str, problems: list[str]) -> ModelInfo | No
     except EfgmdError as error:
         problems.append(f"models.{kind}: {error}")
         return None
-    info = ModelInfo(path, model.sha256, tuple(model.elements), model.cutoff, model.reach, dict(model.metadata))
+    info = ModelInfo(path, model.sha256, tuple(model.elements), model.cutoff, dict(model.metadata))
     if not isinstance(model, EFGModel) or model.committee < 2:
         return info
     scales = dict(zip(model.elements, model.spread_scales.tolist(), strict=True))

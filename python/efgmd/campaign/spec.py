@@ -142,7 +142,7 @@ def make_specs(checked: CheckedCampaign) -> list[RunSpec]:
         "energy_sha256": checked.energy.sha256,
         "efg_model": str(checked.efg.path),
         "efg_sha256": checked.efg.sha256,
-        "cutoff": max(checked.energy.reach, checked.efg.reach),
+        "cutoff": max(checked.energy.cutoff, checked.efg.cutoff),
         "dtype": campaign.models.dtype,
         "ensemble": campaign.ensemble.model_dump(),
         "timestep_fs": campaign.timestep_fs,

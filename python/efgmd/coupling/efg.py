@@ -11,6 +11,8 @@ from efgmd.errors import ModelFileError
 # xx yy zz xy xz yz, LAMMPS' order of symmetric tensors.
 ROWS, COLUMNS = (0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2)
 
+_HARMONICS = 16  # of the channels that atoms tell their neighbours, l up to 3
+
 
 class NativeEFG(NativeModel):
     """Electric field gradients of an efgmd EFG model.
@@ -29,7 +31,9 @@ class NativeEFG(NativeModel):
     columns : int
         Numbers for each centre.
     message_cutoff : float
-        How far atoms tell their neighbours of their own surroundings, angstrom; 0 if they do not.
+        How far atoms tell their neighbours of their own surroundings, angstrom.
+    message_width : int
+        With how many numbers; 0 if they do not.
 
     Raises
     ------
@@ -52,6 +56,8 @@ class NativeEFG(NativeModel):
         self.uncertainty, self.members = uncertainty, members
         committee = int(self.hyperparameters.get("committee", 1))
         self.message_cutoff = float(self.hyperparameters.get("message_cutoff", 0.0))
+        rank = int(self.hyperparameters.get("message_rank", 0))
+        self.message_width = _HARMONICS * rank if self.message_cutoff else 0
         self.columns = 6 + (2 if uncertainty else 0) + (6 * committee if members else 0)
         train = "or train it with --set committee=8"
         if uncertainty and committee < 2:
@@ -73,6 +79,16 @@ class NativeEFG(NativeModel):
         with torch.inference_mode():
             return self._tensors(len(species), self.portions(species, first, neighbour_species, vectors), None)
 
+    def messages(self, species: Integers, first: Integers, neighbour_species: Integers, vectors: Floats) -> Floats:
+        """What each centre tells its neighbours, ``(N, message_width)``; arguments as of :meth:`NativeModel.portions`."""
+        import torch
+
+        model = self.model()
+        with torch.inference_mode():
+            parts = self.portions(species, first, neighbour_species, vectors)
+            channels = torch.cat([model.channels(nb) for _, _, nb in parts], dim=1)
+            return channels.transpose(0, 1).flatten(1).double().cpu().numpy()
+
     def evaluate_with_messages(
         self,
         species: Integers,
@@ -80,23 +96,19 @@ class NativeEFG(NativeModel):
         neighbour_species: Integers,
         vectors: Floats,
         neighbour: Integers,
-        wanted: int,
+        messages: Floats,
     ) -> Floats:
-        """As :meth:`evaluate` for the first ``wanted`` centres, of a model whose atoms send messages.
+        """As :meth:`evaluate`, of a model whose atoms send messages.
 
-        The other centres only send. ``neighbour`` ``(P,)`` holds the row of the centre that each neighbour within
-        ``message_cutoff`` of a wanted centre is.
+        ``neighbour`` ``(P,)`` holds the row of ``messages``, as :meth:`messages` gave them, for each neighbour.
         """
         import torch
 
-        model = self.model()
         with torch.inference_mode():
-            every = self.portions(species, first, neighbour_species, vectors)
-            channels = torch.cat([model.channels(nb) for _, _, nb in every], dim=1)
-            pairs = int(first[wanted])
-            centres = species[:wanted], first[: wanted + 1]
-            portions = self.portions(*centres, neighbour_species[:pairs], vectors[:pairs], neighbour[:pairs])
-            return self._tensors(wanted, portions, channels)
+            sent = torch.from_numpy(messages).to(self.device, self.model().dtype)
+            channels = sent.unflatten(1, (_HARMONICS, -1)).transpose(0, 1)
+            portions = self.portions(species, first, neighbour_species, vectors, neighbour)
+            return self._tensors(len(species), portions, channels)
 
     def _tensors(self, count: int, portions: Iterator[tuple[slice, slice, Any]], channels: Any) -> Floats:
         import torch

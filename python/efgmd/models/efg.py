@@ -11,7 +11,7 @@ from efgmd.models.density import DensityBasis
 from efgmd.models.fused_linear import FusedLinear
 from efgmd.models.fused_messages import FusedMessages
 from efgmd.models.linear import LinearTensor
-from efgmd.models.messages import Bonds, MessageTensor, Surroundings
+from efgmd.models.messages import RADIAL, Bonds, MessageTensor, Surroundings
 from efgmd.models.model import LocalModel
 from efgmd.models.neighbourhoods import Neighbourhoods
 from efgmd.models.products import ProductTable, paths, product, table
@@ -143,7 +143,7 @@ class EFGModel(LocalModel):
             committee=committee,
             linear=linear,
             message_cutoff=message_cutoff,
-            message_rank=message_rank,
+            message_rank=min(message_rank, RADIAL * len(elements)),
         )
         networks = self.backbone.elements()
         self.heads = nn.ModuleList([TensorHead(network, outputs, hidden, committee) for network in networks])
@@ -196,11 +196,6 @@ class EFGModel(LocalModel):
             for block, network, head in zip(blocks, self.backbone.elements(), self.heads, strict=True):
                 if block.shape[1] > 1:
                     cast(TensorHead, head).calibrate(network(block).stack)
-
-    @property
-    def reach(self) -> float:
-        """Distance, angstrom, up to which atoms matter for a tensor."""
-        return max(self.cutoff, 2 * self.surroundings.basis.cutoff) if self.surroundings else self.cutoff
 
     def channels(self, nb: Neighbourhoods) -> torch.Tensor:
         """What atoms tell their neighbours, ``(lm, N, rank)`` for N centres of a model with messages."""

@@ -38,11 +38,6 @@ class LocalModel(nn.Module):
         return self.backbone.basis.cutoff
 
     @property
-    def reach(self) -> float:
-        """Distance, angstrom, up to which atoms matter for what is predicted of a centre."""
-        return self.cutoff
-
-    @property
     def dtype(self) -> torch.dtype:
         """Floating type of the parameters."""
         return next(self.parameters()).dtype
