@@ -80,7 +80,7 @@ class NativeEFG(NativeModel):
             return self._tensors(len(species), self.portions(species, first, neighbour_species, vectors), None)
 
     def messages(self, species: Integers, first: Integers, neighbour_species: Integers, vectors: Floats) -> Floats:
-        """What each centre tells its neighbours, ``(N, message_width)``; arguments as of :meth:`NativeModel.portions`."""
+        """What centres tell their neighbours, ``(N, message_width)``; arguments as of :meth:`NativeModel.portions`."""
         import torch
 
         model = self.model()
