@@ -82,7 +82,8 @@ void ComputeModelAtom::init()
 
 void ComputeModelAtom::compute_peratom()
 {
-  if (neighbor->lastcall < 0) error->all(FLERR, "{}: ghost atoms exist only in a run, write run 0 first", name);
+  if (!is_initialized() || neighbor->lastcall < 0)
+    error->all(FLERR, "{}: ghost atoms exist only in a run, write run 0 first", name);
   invoked_peratom = update->ntimestep;
 
   if (atom->nmax > nmax) {
@@ -105,7 +106,9 @@ void ComputeModelAtom::compute_peratom()
     if (!failure && pairs.ncentres() > 0) failure = model->messages_of(pairs, sent);
     efgmd::raise_together(lmp, name, failure, true);
     sent.resize((pairs.ncentres() + atom->nghost) * model->message_width);
+    stale = false;
     comm->forward_comm(this);
+    if (stale) failure.message = "atoms were added or removed since the last run, write run 0 first";
   }
   if (!failure && wanted > 0) failure = model->of_atoms(pairs, wanted, rows, sent, results);
   if (!failure) failure.message = store();
@@ -165,7 +168,9 @@ int ComputeModelAtom::pack_forward_comm(int n, int *list, double *buffer, int /*
 {
   const int width = model->message_width;
   for (int k = 0; k < n; k++) {
-    const std::int64_t row = row_of(list[k]);
+    const bool known = list[k] < atom->nlocal + atom->nghost;
+    const std::int64_t row = known ? row_of(list[k]) : -1;
+    stale = stale || !known;
     if (row >= 0)
       std::copy_n(&sent[row * width], width, buffer + k * width);
     else
@@ -177,7 +182,11 @@ int ComputeModelAtom::pack_forward_comm(int n, int *list, double *buffer, int /*
 void ComputeModelAtom::unpack_forward_comm(int n, int first, double *buffer)
 {
   const int width = model->message_width;
-  if (n > 0) std::copy_n(buffer, static_cast<std::size_t>(n) * width, &sent[row_of(first) * width]);
+  if (n == 0) return;
+  if (first < atom->nlocal || first + n > atom->nlocal + atom->nghost)
+    stale = true;
+  else
+    std::copy_n(buffer, static_cast<std::size_t>(n) * width, &sent[row_of(first) * width]);
 }
 
 /* ---------------------------------------------------------------------- */

@@ -52,6 +52,7 @@ class ComputeModelAtom : public Compute {
   std::vector<double> sent;
   std::vector<std::int64_t> centre_of;    // of each owned atom, -1 if it is none
   std::vector<std::int64_t> rows;         // of each pair of the group, what the neighbour told
+  bool stale = false;                     // the atoms are not those whose communication was set up
 
   std::string find_pairs();
   void add_senders();

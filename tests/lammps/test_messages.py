@@ -63,16 +63,16 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def evaluated(model, tmp_path_factory):
-    """`evaluated(dtype, ranks, extra)[structure]`: dumped frame; one launch for all structures."""
+    """`evaluated(dtype, ranks)[structure]`: dumped frame; one launch for all structures."""
 
     @cache
-    def evaluate(dtype, ranks, extra="atom_modify map array"):
+    def evaluate(dtype, ranks):
         folder = tmp_path_factory.mktemp("run")
         (folder / "messages.safetensors").write_bytes(model.read_bytes())
         deck = ""
         for k, atoms in enumerate(STRUCTURES.values()):
             write_data(folder / f"{k}.data", atoms)
-            deck += DECK.format(name=k, extra=extra, ghosts=6.5, elements=ELEMENT_LIST, dtype=dtype)
+            deck += DECK.format(name=k, extra="", ghosts=6.5, elements=ELEMENT_LIST, dtype=dtype)
         succeed(folder, deck, ranks)
         return {name: read_dump(folder / f"{k}.dump")[0] for k, name in enumerate(STRUCTURES)}
 
@@ -81,20 +81,13 @@ def evaluated(model, tmp_path_factory):
 
 @pytest.mark.parametrize("structure", STRUCTURES)
 @pytest.mark.parametrize(
-    ("dtype", "ranks", "extra"),
-    [
-        ("float64", 1, "atom_modify map array"),
-        ("float64", 1, "# no map of atoms"),
-        ("float64", 2, "atom_modify map hash"),
-        ("float64", 4, "atom_modify map array"),
-        ("float64", 4, "# no map of atoms"),
-        ("float32", 4, "atom_modify map array"),
-    ],
+    ("dtype", "ranks"),
+    [("float64", 1), ("float64", 2), ("float64", 4), ("float32", 4)],
 )
-def test_lammps_equals_ase(evaluated, model, dtype, ranks, extra, structure):
+def test_lammps_equals_ase(evaluated, model, dtype, ranks, structure):
     from efgmd.calculators import EFGCalculator
 
-    atoms, frame = STRUCTURES[structure], evaluated(dtype, ranks, extra)[structure]
+    atoms, frame = STRUCTURES[structure], evaluated(dtype, ranks)[structure]
     calculator = EFGCalculator(model, dtype=dtype)
     expected = calculator.get_property("efg", atoms)
     largest = np.abs(expected).max()
@@ -113,7 +106,7 @@ def test_lammps_equals_ase(evaluated, model, dtype, ranks, extra, structure):
 
 
 def test_a_linear_model_without_messages_equals_ase(tmp_path):
-    """Such models, as the shipped one, are evaluated in compiled form from the first step on."""
+    """Such models are evaluated in compiled form from the first step on."""
     import torch
 
     from efgmd.calculators import EFGCalculator
@@ -135,13 +128,95 @@ def test_a_linear_model_without_messages_equals_ase(tmp_path):
         assert np.abs(efg_columns(frame) - expected).max() < 1e-8 * np.abs(expected).max()
 
 
-def test_a_failure_before_messages_are_sent_ends_all_ranks(model, tmp_path):
+@pytest.mark.parametrize(
+    ("style", "ranks"),
+    [
+        ("processors 1 1 4", 4),  # two of the ranks have no atoms at the start
+        ("processors * * *", 4),
+        ("comm_style tiled", 4),
+        ("comm_style tiled", 1),
+    ],
+)
+def test_tensors_once_atoms_have_moved_between_ranks(model, tmp_path, style, ranks):
+    """Free flight at 1000 K, tensors sampled on the way: neighbours, ghosts and owners change."""
+    from efgmd.calculators import EFGCalculator
+
     (tmp_path / "messages.safetensors").write_bytes(model.read_bytes())
-    write_data(tmp_path / "start.data", STRUCTURES["orthogonal"])
-    deck = DECK.format(name="start", extra="", ghosts=6.5, elements=ELEMENT_LIST, dtype="float64")
+    atoms = perovskite((2, 2, 1), seed=6)
+    cell = atoms.cell.array.copy()
+    cell[2, 2] *= 2.5
+    atoms.set_cell(cell)
+    write_data(tmp_path / "start.data", atoms)
+    deck = f"""
+units metal
+{style}
+read_data start.data
+pair_style zero 5.0
+pair_coeff * *
+comm_modify cutoff 6.5
+neighbor 1.0 bin
+neigh_modify every 1 delay 0 check yes
+{"balance 1.0 rcb" if "tiled" in style else ""}
+velocity all create 1000 7
+timestep 0.002
+fix move all nve
+compute efg all efg/atom messages.safetensors {ELEMENT_LIST} dtype float64
+dump 1 all custom 50 run.dump id x y z proc c_efg[*]
+dump_modify 1 format float %.17g
+run 200
+"""
+    succeed(tmp_path, deck, ranks)
+    calculator = EFGCalculator(model, dtype="float64")
+    frames = read_dump(tmp_path / "run.dump")
+    assert len(frames) == 5
+    for frame in frames:
+        atoms.positions = columns(frame, "x", "y", "z")
+        expected = calculator.get_property("efg", atoms)
+        assert np.abs(efg_columns(frame) - expected).max() < 1e-8 * np.abs(expected).max()
+    owners = np.array([frame["proc"] for frame in frames])
+    assert ranks == 1 or (owners != owners[0]).any()
+    if style == "processors 1 1 4":
+        assert len(np.unique(owners[0])) < ranks
+
+
+def test_a_failure_before_messages_are_sent_ends_all_ranks(model, tmp_path):
+    """A position is no number; one rank, far from that atom, sees nothing of it."""
+    (tmp_path / "messages.safetensors").write_bytes(model.read_bytes())
+    write_data(tmp_path / "start.data", perovskite((1, 1, 6), seed=7))
+    extra = "processors 1 1 4"
+    deck = DECK.format(name="start", extra=extra, ghosts=6.5, elements=ELEMENT_LIST, dtype="float64")
     deck += "group one id 5\nvariable bad atom exp(1000)-exp(1000)\n"
     deck += "fix push one addforce v_bad 0 0\nfix move all nve\nrun 5\n"
     finished = run_lmp(tmp_path, deck, 4)
     assert finished.status != 0
     (line,) = finished.errors
     assert "Compute efg/atom" in line and "position of atom 5 is not a finite number" in line
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "run 0\n{compute}",
+        "{compute}\nrun 1\ndelete_atoms group hydrogen compress no",
+    ],
+    ids=["defined after the run", "atoms removed after the run"],
+)
+def test_a_compute_asked_from_outside_of_a_run_refuses(model, tmp_path, script):
+    """Room for messages is made by a run, for the atoms that it had."""
+    (tmp_path / "messages.safetensors").write_bytes(model.read_bytes())
+    write_data(tmp_path / "start.data", STRUCTURES["orthogonal"])
+    begin = "units metal\nread_data start.data\npair_style zero 5.5\npair_coeff * *\ngroup hydrogen type 5\n"
+    deck = begin + script.format(compute=f"compute efg all efg/atom messages.safetensors {ELEMENT_LIST}")
+    code = f"""
+from efgmd.coupling import create_lammps
+lmp = create_lammps(["-log", "none", "-screen", "none"])
+lmp.commands_string({deck!r})
+try:
+    lmp.numpy.extract_compute("efg", 1, 2)
+except Exception as error:
+    print("refused:", error, flush=True)
+"""
+    (tmp_path / "ask.py").write_text(code)
+    finished = run_lmp(tmp_path, "", 1, program=("python", "ask.py"))
+    assert finished.status == 0, finished.output
+    assert "refused: " in finished.output and "write run 0 first" in finished.output

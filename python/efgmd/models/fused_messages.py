@@ -63,7 +63,10 @@ class FusedMessages:
         """
         if nb.neighbour is None:
             raise ValueError("fused messages: the neighbourhoods do not say which rows the neighbours are")
-        sent = torch.nn.functional.pad(channels.permute(1, 0, 2), (0, self._padding)).contiguous()
+        sent = channels.permute(1, 0, 2)
+        if self._padding:
+            sent = torch.nn.functional.pad(sent, (0, self._padding))
+        sent = sent.contiguous()
         arrays = (nb.species, nb.first, nb.neighbour_species, nb.neighbour, nb.vectors)
         alike = nb.vectors.dtype == sent.dtype == self.dtype
         if not alike or not all(t.is_contiguous() and t.device.type == "cpu" for t in arrays):
