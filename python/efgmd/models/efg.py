@@ -131,6 +131,7 @@ class EFGModel(LocalModel):
             raise ModelFileError("an EFG model needs lmax of at least 2, and a linear part or channels of a network")
         if message_cutoff and not (linear and 0 < message_cutoff <= cutoff and message_rank > 0):
             raise ModelFileError("messages need a linear part, a rank and a message_cutoff of at most the cutoff")
+        message_rank = min(message_rank, RADIAL * len(elements))  # densities have no more functions
         super().__init__(
             elements,
             cutoff=cutoff,
@@ -143,14 +144,14 @@ class EFGModel(LocalModel):
             committee=committee,
             linear=linear,
             message_cutoff=message_cutoff,
-            message_rank=min(message_rank, RADIAL * len(elements)),
+            message_rank=message_rank,
         )
         networks = self.backbone.elements()
         self.heads = nn.ModuleList([TensorHead(network, outputs, hidden, committee) for network in networks])
         self.linear = nn.ModuleList([LinearTensor(self.backbone.basis, committee) for _ in elements if linear])
         self.surroundings = Surroundings(len(elements), message_cutoff, r0, message_rank) if message_cutoff else None
         self.messages = nn.ModuleList(
-            [MessageTensor(len(elements), self.surroundings.rank, committee) for _ in elements if self.surroundings]
+            [MessageTensor(len(elements), message_rank, committee) for _ in elements if message_cutoff]
         )
         self.committee = committee
         self.register_buffer("scales", torch.ones(len(self.elements)))
@@ -261,10 +262,7 @@ class EFGModel(LocalModel):
         else:
             components = self._components(nb, mean)
         if self.surroundings:
-            near = nb.within(self.surroundings.basis.cutoff)
-            components = components + self._messages(
-                near, self.surroundings(near) if channels is None else channels, mean
-            )
+            components = components + self._messages(nb, self.channels(nb) if channels is None else channels, mean)
         return torch.einsum("nck,kij->ncij", components, self.basis_change.to(nb.vectors))
 
     def _messages(self, nb: Neighbourhoods, channels: torch.Tensor, mean: bool) -> torch.Tensor:

@@ -72,12 +72,10 @@ class Surroundings(nn.Module):
     cutoff, r0
         Of densities and messages, angstrom.
     rank
-        Channels of each degree, at most as many as the densities have functions.
+        Channels of each degree.
 
     Attributes
     ----------
-    rank
-        Channels of each degree.
     mean
         ``(elements, K)``, of the densities of degree 0.
     maps
@@ -89,8 +87,7 @@ class Surroundings(nn.Module):
 
     def __init__(self, n_species: int, cutoff: float, r0: float, rank: int):
         super().__init__()
-        self.basis = DensityBasis(cutoff, r0, RADIAL, DEGREE, n_species)
-        self.rank = rank = min(rank, self.basis.width)
+        self.basis, self.rank = DensityBasis(cutoff, r0, RADIAL, DEGREE, n_species), rank
         self.register_buffer("mean", torch.zeros(n_species, self.basis.width))
         self.register_buffer("maps", torch.zeros(n_species, DEGREE + 1, self.basis.width, rank))
 
