@@ -1,4 +1,4 @@
-"""Accuracy of EFG models on the thermal MAPbI3 frames, beside lambda-SOAP regression on the same frames.
+"""Accuracy of EFG models beside lambda-SOAP regression on the same frames; of thermal MAPbI3 unless told otherwise.
 
 usage: python benchmarks/efg_accuracy.py [--data FOLDER] [--out FILE.json] [--set NAME=VALUE ...] [--epochs N]
        [--initialise MODEL] [--fractions 0.25 0.5 1.0] [--kernel]
@@ -38,8 +38,7 @@ from efgmd.training.session import TrainingFiles, train
 matplotlib.use("Agg")
 
 ROOT = Path(__file__).resolve().parents[1]
-NUCLEI = {"I": "127I", "N": "14N", "H": "2H"}
-ELEMENTS = ("Pb", "I", "C", "N", "H")
+NUCLEI = {"I": "127I", "N": "14N", "H": "2H", "O": "17O", "Al": "27Al", "Mg": "25Mg"}
 
 
 def standard_basis():
@@ -62,10 +61,15 @@ def expansion(cutoff: float, radial: int, lmax: int) -> SphericalExpansion:
     )
 
 
+def elements_of(symbols) -> list[str]:
+    """Elements present, the heaviest first."""
+    return sorted({str(symbol) for symbol in symbols}, key=atomic_numbers.get, reverse=True)
+
+
 def stacked(tensormap, frames, o3_lambda: int) -> dict[str, np.ndarray]:
     """Features ``(centres, 2 lambda + 1, F)`` of each element, centres in the order of the frames."""
     out = {}
-    for element in ELEMENTS:
+    for element in elements_of(symbol for atoms in frames for symbol in atoms.symbols):
         block = tensormap.block({"o3_lambda": o3_lambda, "o3_sigma": 1, "center_type": atomic_numbers[element]})
         order = np.lexsort((np.asarray(block.samples["atom"]), np.asarray(block.samples["system"])))
         out[element] = np.asarray(block.values)[order]
@@ -88,7 +92,7 @@ class LambdaSOAP:
         spectrum = power.compute(frames, neighbors_to_properties=True, selected_keys=_selection(degrees))
         triple = stacked(spectrum, frames, 2)
         out = {}
-        for element in ELEMENTS:
+        for element in pair:
             parts = [_normalised(pair[element]), _normalised(triple[element])]
             matrix = np.concatenate(parts, axis=2)
             matrix = matrix.reshape(-1, matrix.shape[2])
@@ -137,7 +141,7 @@ def _normalised(features):
 def errors(symbols, reference, predicted) -> dict:
     """Errors of each element: RMSE/sigma and the like, and those of what experiments measure."""
     out = {}
-    for element in ELEMENTS:
+    for element in elements_of(symbols):
         a, b = reference[symbols == element], predicted[symbols == element]
         rmse, sigma = np.sqrt(np.mean((b - a) ** 2)), np.sqrt(np.mean(a**2))
         values_a, axes_a = principal_axes(a)
@@ -164,7 +168,11 @@ def errors(symbols, reference, predicted) -> dict:
 
 def ours(arguments, training, validation, test) -> tuple[np.ndarray, float]:
     """Tensors that our model, trained on the given frames, predicts for the test frames; and the seconds it took."""
-    given = {"kind": "efg", "elements": " ".join(ELEMENTS), "model": parse_assignments(arguments.set, "--set")}
+    given = {
+        "kind": "efg",
+        "elements": " ".join(elements_of(s for a in training for s in a.symbols)),
+        "model": parse_assignments(arguments.set, "--set"),
+    }
     given |= {"epochs": arguments.epochs, "learning_rate": arguments.learning_rate}
     given |= {"initialise": arguments.initialise} if arguments.initialise else {}
     begun = datetime.now(UTC)
@@ -182,8 +190,9 @@ def plot(curves, path: Path) -> None:
     """RMSE/sigma against the number of training frames."""
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(1, len(ELEMENTS), figsize=(13, 3.2), constrained_layout=True)
-    for axis, element in zip(axes, ELEMENTS, strict=True):
+    elements = list(curves["efgmd"][0]["elements"])
+    figure, axes = plt.subplots(1, len(elements), figsize=(13, 3.2), constrained_layout=True)
+    for axis, element in zip(axes, elements, strict=True):
         for method, points in curves.items():
             x, y = zip(*((p["frames"], 100 * p["elements"][element]["rmse_per_sigma"]) for p in points), strict=True)
             axis.semilogx(x, y, "o-", label=method)

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 from toy_data import structure, write_frames
 from vesin import NeighborList
 
 from efgmd.calculators import EFGCalculator
-from efgmd.errors import DataError, ModelFileError
+from efgmd.errors import ConfigError, DataError, ModelFileError
 from efgmd.models import EFGModel
 from efgmd.models.io import load_model, read_metadata
 from efgmd.tensors import rotate
@@ -175,10 +176,38 @@ def test_a_refit_learns_nothing_from_test_frames(tmp_path, frames_file):
         train(TrainingConfig(kind="efg", model={**LINEAR, "n_radial": 4}, refit=True), files)
 
 
-def test_only_a_linear_model_can_be_solved_again():
-    for settings in ({"kind": "efg"}, {"kind": "efg", "model": {"channels": 0, "linear": False}}, {"kind": "energy"}):
-        with pytest.raises(ValueError, match="refit: only a linear EFG model"):
-            TrainingConfig(**settings, refit=True)
+@pytest.mark.parametrize("settings", [{"kind": "efg"}, {"kind": "efg", "model": {"linear": False}}, {"kind": "energy"}])
+def test_only_a_linear_model_can_be_solved_again(tmp_path, frames_file, settings):
+    frames = read(frames_file, ":")
+    for atoms in frames:
+        atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=np.zeros((len(atoms), 3)))
+    write(frames_file, frames, format="extxyz")
+    with pytest.raises(ConfigError, match="refit: only a linear EFG model"):
+        train(
+            TrainingConfig(**settings, refit=True), TrainingFiles([frames_file], [], [], tmp_path / "model.safetensors")
+        )
+
+
+def test_a_linear_model_that_another_started_from_can_be_solved_again(tmp_path, frames_file):
+    first, second = (TrainingFiles([frames_file], [], [], tmp_path / f"{name}.safetensors") for name in ("a", "b"))
+    train(TrainingConfig(kind="efg", model={**LINEAR, "n_radial": 4}), first)
+    train(TrainingConfig(kind="efg", initialise=first.output, refit=True), second)
+    assert "validation_before_refit" in read_metadata(second.output)["training"]["accuracy"]
+
+
+def test_a_refit_needs_training_frames_of_all_elements(tmp_path, frames_file):
+    write_frames(judge := tmp_path / "judge.xyz", runs=3, per_run=2, seed=5)
+    frames = read(judge, ":")
+    for atoms in frames:
+        atoms.symbols[0] = "Xe"
+    write(judge, frames, format="extxyz")
+    settings = {"kind": "efg", "model": {**LINEAR, "n_radial": 4}, "refit": True}
+    elements = (*sorted(set(read(frames_file).get_chemical_symbols())), "Xe")
+    with pytest.raises(DataError, match="validation frames hold Xe, which no training frame does"):
+        train(
+            TrainingConfig(**settings, elements=elements),
+            TrainingFiles([frames_file], [judge], [], tmp_path / "efg.safetensors"),
+        )
 
 
 def test_committee_flags_an_atom_far_outside_the_data(tmp_path, frames_file):

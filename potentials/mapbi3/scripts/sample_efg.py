@@ -48,7 +48,7 @@ def main():
         temperature = rng.uniform(150, 450)
         MaxwellBoltzmannDistribution(atoms, temperature_K=temperature, rng=rng)
         md = dynamics(atoms, temperature, npt, rng)
-        tag = f"{'npt' if npt else 'nvt'}{size}-seed{seed}-{run}"
+        tag = f"{'npt' if npt else 'nvt'}{size}-seed{seed}run{run}"
         md.run(1000)
         for _ in range(3):
             md.run(1000)

@@ -37,9 +37,9 @@ def calculate(job: dict[str, Any], log: str) -> dict[str, Any]:
         nbands=-4,
         occupations={"name": "fermi-dirac", "width": 0.0},
         eigensolver=Davidson(2),
-        mixer=Mixer(0.25, 5, 1),
+        mixer=Mixer(0.6, 8, 1),
         maxiter=60,
-        convergence={"density": 1e-4, "eigenstates": 1e-2, "energy": 1e-3, "bands": "occupied"},
+        convergence={"density": 1e-3, "eigenstates": 1e-2, "energy": 1e-3, "bands": "occupied"},
     )
     energy, forces = atoms.get_potential_energy(), atoms.get_forces()
     homo, lumo = atoms.calc.get_homo_lumo()

@@ -92,13 +92,6 @@ class TrainingConfig(BaseModel):
             raise ValueError("weights: must not be negative, and not all zero")
         return self
 
-    @model_validator(mode="after")
-    def _check_refit(self) -> "TrainingConfig":
-        linear = self.kind == "efg" and self.model.get("channels") == 0 and self.model.get("linear", True)
-        if self.refit and not linear:
-            raise ValueError("refit: only a linear EFG model can be solved again (channels=0)")
-        return self
-
     @property
     def decay(self) -> float:
         """Weight decay in force.

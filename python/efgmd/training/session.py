@@ -102,6 +102,8 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
     if config.refit and test is not None:
         refuse_overlap(validation, test)
     model, source = _new_model(config, training)
+    if config.refit:
+        _check_refit(model, training, validation)
     references, copied = np.zeros(len(model.elements)), ""
     if source is not None:
         copied = copy_matching(source, model)
@@ -193,6 +195,18 @@ def _log_fits(journal: Journal, fits: dict[str, LinearFit]) -> None:
         journal.log(
             f"linear part of {element}: RMSE/sigma {fit.error:.4f} on runs left out, penalty {fit.penalty:g}, "
             f"decay {fit.decay:g} A"
+        )
+
+
+def _check_refit(model: Any, training: LabelledFrames, validation: LabelledFrames) -> None:
+    """Refuse what `_refit` could not solve, before anything has been computed."""
+    if not isinstance(model, EFGModel) or any(True for _ in model.parameters()):
+        raise ConfigError("refit: only a linear EFG model can be solved again; train one with --set channels=0")
+    known = elements_of(training.frames)
+    if new := [element for element in elements_of(validation.frames) if element not in known]:
+        raise DataError(
+            f"refit: validation frames hold {', '.join(new)}, which no training frame does, so nothing would judge "
+            "their tensors; move some of these frames to training or leave out --refit"
         )
 
 
