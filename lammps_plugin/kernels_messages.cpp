@@ -4,6 +4,7 @@
 #include "kernels_modules.h"
 
 #include <algorithm>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 
@@ -33,6 +34,7 @@ template <typename T> class Messages {
                 std::uintptr_t vectors, std::uintptr_t channels, std::uintptr_t components)
   {
     py::gil_scoped_release release;
+    const std::lock_guard<std::mutex> alone(busy);    // the scratch is this object's
     const T *x = reinterpret_cast<const T *>(vectors);
     sort_bonds(count, reinterpret_cast<const long *>(kinds), reinterpret_cast<const long *>(first),
                reinterpret_cast<const long *>(neighbours), x);
@@ -88,6 +90,7 @@ template <typename T> class Messages {
   std::vector<T> coefficient, room;
   std::vector<long> begin, next, bonds, centres;
   std::vector<Bond> near;
+  std::mutex busy;
 };
 
 template <typename T> void bind(py::module_ &m, const char *name)

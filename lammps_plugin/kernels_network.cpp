@@ -3,6 +3,7 @@
 #include "kernels_dispatch.h"
 #include "kernels_modules.h"
 
+#include <mutex>
 #include <stdexcept>
 #include <string>
 
@@ -52,6 +53,7 @@ template <typename T> class ElementEnergy {
                 std::uintptr_t vectors, std::uintptr_t energies, std::uintptr_t grad_vectors)
   {
     py::gil_scoped_release release;
+    const std::lock_guard<std::mutex> alone(busy);    // the scratch is this object's
     switch (lmax) {
       case 1: return run<1>(count, order, first, neighbours, vectors, energies, grad_vectors);
       case 2: return run<2>(count, order, first, neighbours, vectors, energies, grad_vectors);
@@ -114,6 +116,7 @@ template <typename T> class ElementEnergy {
   std::vector<T> mean, mix, mix_back, remix, remix_back, inv_mean, inv_scale, w1, w1_back, b1, w2, w2_back, b2, w3, b3;
   OwnedTerms<T> pairs, pairs_back, contractions, contractions_back;
   std::vector<T> room;
+  std::mutex busy;
 };
 
 template <typename T> void bind(py::module_ &m, const char *name)

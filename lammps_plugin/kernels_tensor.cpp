@@ -3,6 +3,7 @@
 #include "kernels_dispatch.h"
 #include "kernels_modules.h"
 
+#include <mutex>
 #include <stdexcept>
 #include <string>
 
@@ -34,6 +35,7 @@ template <typename T> class ElementTensor {
                 std::uintptr_t vectors, std::uintptr_t components)
   {
     py::gil_scoped_release release;
+    const std::lock_guard<std::mutex> alone(busy);    // the scratch is this object's
     switch (lmax) {
       case 2: return run<2>(count, order, first, neighbours, vectors, components);
       case 3: return run<3>(count, order, first, neighbours, vectors, components);
@@ -77,6 +79,7 @@ template <typename T> class ElementTensor {
   std::vector<int> ia, ib;
   std::vector<T> coefficient;
   std::vector<T> room;
+  std::mutex busy;
 };
 
 template <typename T> void bind(py::module_ &m, const char *name)

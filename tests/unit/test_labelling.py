@@ -208,3 +208,11 @@ def test_frames_of_several_sizes_need_a_primitive_cell(tmp_path):
         label(path, output, Settings(Mesh((1, 1, 1))), python=python)
     with pytest.raises(ConfigError, match=r"out\.magres: labelled frames are written as extended XYZ"):
         label(path, tmp_path / "out.magres", Settings(Mesh((1, 1, 1))), python=python)
+
+
+def test_the_source_is_not_replaced(tmp_path):
+    source = noble(tmp_path, "Ne", "He")
+    before = source.read_bytes()
+    with pytest.raises(ConfigError, match="holds the frames to label"):
+        label(source, source, Settings(Mesh((2, 2, 2))), python=stand_in(tmp_path))
+    assert source.read_bytes() == before

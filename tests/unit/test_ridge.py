@@ -181,11 +181,9 @@ def test_only_a_linear_model_can_be_solved_again(tmp_path, frames_file, settings
     frames = read(frames_file, ":")
     for atoms in frames:
         atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=np.zeros((len(atoms), 3)))
-    write(frames_file, frames, format="extxyz")
+    write(data := tmp_path / "frames.xyz", frames, format="extxyz")
     with pytest.raises(ConfigError, match="refit: only a linear EFG model"):
-        train(
-            TrainingConfig(**settings, refit=True), TrainingFiles([frames_file], [], [], tmp_path / "model.safetensors")
-        )
+        train(TrainingConfig(**settings, refit=True), TrainingFiles([data], [], [], tmp_path / "model.safetensors"))
 
 
 def test_a_linear_model_that_another_started_from_can_be_solved_again(tmp_path, frames_file):
@@ -208,6 +206,32 @@ def test_a_refit_needs_training_frames_of_all_elements(tmp_path, frames_file):
             TrainingConfig(**settings, elements=elements),
             TrainingFiles([frames_file], [judge], [], tmp_path / "efg.safetensors"),
         )
+
+
+def test_messages_without_bonds_and_sites_without_tensors_are_fitted(tmp_path, frames_file):
+    frames = read(frames_file, ":")
+    for atoms in frames:
+        atoms.arrays["efg"][atoms.numbers == 18] = 0.0
+    write(data := tmp_path / "frames.xyz", frames, format="extxyz")
+    files = TrainingFiles([data], [], [], tmp_path / "efg.safetensors")
+    # No two atoms are closer than 2 angstrom.
+    train(TrainingConfig(kind="efg", model={**LINEAR, "n_radial": 4, "message_cutoff": 1.5}), files)
+    fits = read_metadata(files.output)["training"]["linear_fit"]
+    assert fits["Ar"]["error"] == 0.0 and 0 < fits["Ne"]["error"] < 1
+    model = load_model(files.output, dtype="float64")
+    frame = prepare(load([data], "efg"), "efg", model.elements, model.cutoff, torch.float64)[0]
+    tensors = model(frame.pairs.neighbourhoods)
+    assert torch.isfinite(tensors).all() and tensors[torch.from_numpy(frames[0].numbers == 18)].abs().max() < 1e-6
+
+
+def test_a_linear_model_replaces_no_other_without_being_told(tmp_path, frames_file):
+    files = TrainingFiles([frames_file], [], [], tmp_path / "efg.safetensors")
+    train(TrainingConfig(kind="efg", model={"cutoff": 4.0, "channels": 2, "linear": False}, epochs=1), files)
+    before = files.output.read_bytes()
+    with pytest.raises(ConfigError, match="exists already"):
+        train(TrainingConfig(kind="efg", model={**LINEAR, "n_radial": 4}), files)
+    assert files.output.read_bytes() == before
+    assert TrainingFiles([], [], [], tmp_path / "m-0.5").folder != TrainingFiles([], [], [], tmp_path / "m-0.7").folder
 
 
 def test_committee_flags_an_atom_far_outside_the_data(tmp_path, frames_file):

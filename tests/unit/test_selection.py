@@ -96,3 +96,23 @@ def test_what_cannot_tell_disagreement_is_refused(pool, tmp_path):
     flags = ["--model", str(single), "--model", str(single)]
     result = CliRunner().invoke(app, ["select", str(pool), *flags, "-o", str(tmp_path / "x.xyz"), "-n", "99"])
     assert "the pool holds 8 frames" in str(result.exception)
+
+
+def test_labels_of_the_pool_are_kept_and_no_input_is_replaced(pool, tmp_path):
+    frames = read(pool, ":")
+    for number, atoms in enumerate(frames):
+        tensors = np.tile(np.diag([-0.5, -0.5, 1.0]) * (number + 1), (len(atoms), 1, 1))
+        atoms.new_array("efg", tensors.reshape(-1, 9))
+    write(pool, frames, format="extxyz")
+    model = model_file(tmp_path / "committee.safetensors", 0, committee=3)
+    select = ["select", str(pool), "--model", str(model), "-n", "2", "-o"]
+    before = pool.read_bytes()
+    refused = CliRunner().invoke(app, [*select, str(pool)])
+    assert refused.exit_code and pool.read_bytes() == before
+    assert CliRunner().invoke(app, [*select, str(tmp_path / "chosen.xyz")]).exit_code == 0
+    chosen = read(tmp_path / "chosen.xyz", ":")
+    with open(tmp_path / "chosen.csv", newline="", encoding="utf-8") as stream:
+        numbers = [int(row["frame"].rpartition(" ")[2]) for row in csv.DictReader(stream)]
+    assert len(chosen) == 2
+    for atoms, number in zip(chosen, numbers, strict=True):
+        np.testing.assert_allclose(atoms.arrays["efg"], frames[number].arrays["efg"])

@@ -2,14 +2,17 @@
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from ase.io import read
 
 from efgmd.calculators import EFGCalculator, EnergyCalculator
-from efgmd.models.io import read_metadata
+from efgmd.frames.neighbours import batch_of
+from efgmd.models.io import load_model, read_metadata
 
 FOLDER = Path(__file__).parents[2] / "potentials" / "mapbi3"
 
@@ -56,3 +59,21 @@ def test_tensors_of_test_frames():
         rmse = np.sqrt(np.mean((predicted[mine] - reference[mine]) ** 2))
         assert rmse == pytest.approx(numbers["rmse_au"], rel=0.01)
         assert f"| {element} | {mine.sum()} | {numbers['rmse_au']:.4f} |" in card
+
+
+@pytest.mark.parametrize("name", ["energy.safetensors", "efg.safetensors"])
+def test_threads_share_a_model(name):
+    """One model, evaluated by three threads at once, gives each what it gives alone."""
+    model = load_model(FOLDER / name)
+    frames = read(FOLDER / "data" / "efg_test.xyz.gz", ":")[-6:]
+    batches = [batch_of(frame, model.cutoff, model.elements).neighbourhoods for frame in frames]
+
+    def evaluate(number):
+        nb = batches[number % len(batches)]
+        with torch.no_grad():
+            return model(nb._replace(vectors=nb.vectors.float()))
+
+    alone = [evaluate(number) for number in range(len(batches))]
+    with ThreadPoolExecutor(3) as pool:
+        for number, found in enumerate(pool.map(evaluate, range(60))):
+            assert torch.equal(found, alone[number % len(batches)])

@@ -3,8 +3,9 @@
 usage: python gpaw_worker.py JOB.json RESULT.npz
 
 The job holds ``numbers``, ``positions`` and ``cell`` (angstrom), ``kpoints`` (fractions of the reciprocal cell),
-``cutoff`` (Hartree), ``xc`` and ``identity``. The result holds ``V`` (N, 3, 3) in a.u., ``E`` and ``gap`` in eV, ``F``
-(N, 3) in eV/angstrom, ``sym``, ``pos``, ``cell``, ``method`` and ``identity``. It is there only when it is complete.
+``cutoff`` (Hartree), ``xc``, ``convergence`` (of GPAW) and ``identity``. The result holds ``V`` (N, 3, 3) in a.u.,
+``E`` and ``gap`` in eV, ``F`` (N, 3) in eV/angstrom, ``sym``, ``pos``, ``cell``, ``method`` and ``identity``. It is
+there only when it is complete.
 What goes wrong is one line on standard error and exit status 1. Imports nothing of efgmd.
 """
 
@@ -39,7 +40,7 @@ def calculate(job: dict[str, Any], log: str) -> dict[str, Any]:
         eigensolver=Davidson(2),
         mixer=Mixer(0.6, 8, 1),
         maxiter=60,
-        convergence={"density": 1e-3, "eigenstates": 1e-2, "energy": 1e-3, "bands": "occupied"},
+        convergence=job["convergence"],
     )
     energy, forces = atoms.get_potential_energy(), atoms.get_forces()
     homo, lumo = atoms.calc.get_homo_lumo()

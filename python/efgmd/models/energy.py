@@ -47,6 +47,8 @@ class EnergyModel(LocalModel):
         channels: int = 24,
         hidden: int = 64,
     ):
+        if channels < 1:
+            raise ModelFileError("an energy model needs channels")
         super().__init__(elements, cutoff=cutoff, r0=r0, n_radial=n_radial, lmax=lmax, channels=channels, hidden=hidden)
         sizes = [network.n_invariants for network in self.backbone.elements()]
         self.heads = nn.ModuleList([mlp([n, hidden, hidden, 1]) for n in sizes])

@@ -1,6 +1,7 @@
 """Settings of a training run, from a YAML file and the command line."""
 
 import inspect
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -88,8 +89,8 @@ class TrainingConfig(BaseModel):
     def _check_weights(self) -> "TrainingConfig":
         _only(self.weights, EnergyObjective.default_weights if self.kind == "energy" else chemical_symbols[1:])
         effective = {**EnergyObjective.default_weights, **self.weights} if self.kind == "energy" else {"": 1.0}
-        if any(weight < 0 for weight in self.weights.values()) or not any(effective.values()):
-            raise ValueError("weights: must not be negative, and not all zero")
+        if any(not 0 <= weight < math.inf for weight in self.weights.values()) or not any(effective.values()):
+            raise ValueError("weights: must not be negative or infinite, and not all zero")
         return self
 
     @property
@@ -143,6 +144,8 @@ def read_config(path: Path | None, given: Mapping[str, Any]) -> TrainingConfig:
             raise ConfigError(f"cannot be read: {' '.join(str(error).split())}", where) from error
         if not isinstance(settings, dict):
             raise ConfigError("must hold fields like 'epochs: 200', one a line", where)
+    if "kind" in given and settings.get("kind", given["kind"]) != given["kind"]:
+        raise ConfigError(f"kind: the file is for '{settings['kind']}', the command for '{given['kind']}'", where)
     for name, value in given.items():
         inside = settings.get(name)
         settings[name] = {**inside, **value} if isinstance(value, dict) and isinstance(inside, dict) else value
@@ -180,15 +183,42 @@ def parse_assignments(items: Iterable[str], option: str) -> dict[str, Any]:
     return values
 
 
+#: Least and largest values of hyperparameters; of those not named, 1 or more. The kernels hold 32 functions and l = 4.
+_RANGES: dict[str, tuple[float, float]] = {
+    "cutoff": (0.1, math.inf),
+    "r0": (0.01, math.inf),
+    "n_radial": (1, 32),
+    "lmax": (1, 4),
+    "channels": (0, math.inf),
+    "message_cutoff": (0.0, math.inf),
+}
+
+
 def check_hyperparameters(model_class: type, given: Mapping[str, Any]) -> None:
-    """Refuse hyperparameters that the model's constructor does not take.
+    """Refuse hyperparameters that a model cannot have.
 
     Raises
     ------
     ConfigError
-        Names the unknown one and the known ones.
+        Names the unknown one and the known ones, or the range that a value is outside of.
     """
-    known = [name for name in inspect.signature(model_class).parameters if name not in ("self", "elements")]
-    for name in given:
+    signature = inspect.signature(model_class, eval_str=True).parameters
+    known = {name: item.annotation for name, item in signature.items() if name not in ("self", "elements")}
+    for name, value in given.items():
         if name not in known:
             raise ConfigError(f"model.{name}: unknown hyperparameter; {model_class.__name__} takes {', '.join(known)}")
+        if known[name] is bool:
+            if not isinstance(value, bool):
+                raise ConfigError(f"model.{name}: true or false, got {value}")
+            continue
+        whole = known[name] is int
+        least, most = _RANGES.get(name, (1, math.inf))
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int if whole else int | float)
+            or not least <= value <= most
+        ):
+            kind = "a whole number" if whole else "a number (angstrom)"
+            raise ConfigError(
+                f"model.{name}: {kind}, {least:g} {f'to {most:g}' if most < math.inf else 'or more'}, got {value}"
+            )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -238,7 +239,9 @@ def _comparison(name: str, unit: str, pairs: Sequence[tuple[Any, Any]], factor: 
 
 
 def _device(model: nn.Module) -> torch.device:
-    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    return next(
+        tensor.device for tensor in chain(model.parameters(), model.buffers())
+    )  # linear models have buffers only
 
 
 def _numpy(tensor: torch.Tensor) -> FloatArray:

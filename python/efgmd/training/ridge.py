@@ -82,7 +82,8 @@ def fit_linear(model: EFGModel, frames: Sequence[Prepared], runs: Sequence[str],
     DataError
         An element occurs in one run only, so that nothing tells how strong the regularisation must be.
     """
-    names = sorted(set(runs))
+    names, device = sorted(set(runs)), model.scales.device
+    model.cpu()  # the algebra is NumPy's
     batch, labels = collate(frames)
     nb = batch.neighbourhoods
     nb = nb._replace(vectors=nb.vectors.double())
@@ -116,6 +117,7 @@ def fit_linear(model: EFGModel, frames: Sequence[Prepared], runs: Sequence[str],
     shift = torch.from_numpy(l2_to_cartesian(change)).to(labels["efg"])
     for frame, part in zip(frames, torch.split(shift, [frame.n_atoms for frame in frames]), strict=True):
         frame.labels["efg"] = frame.labels["efg"] + part
+    model.to(device)
     return fits
 
 
@@ -153,7 +155,7 @@ class _Messages:
     @staticmethod
     def install(part: MessageTensor, weights: FloatArray, reduction: FloatArray) -> None:
         """Set the weights of messages from those of the reduced features, the last of ``(members, F)``."""
-        full = weights[:, -reduction.shape[1] :] @ reduction.T
+        full = weights[:, weights.shape[1] - reduction.shape[1] :] @ reduction.T
         part.weight.copy_(torch.from_numpy(full).view_as(part.weight))
 
 
@@ -279,7 +281,8 @@ class Ridge:
         errors = [np.mean(self._left_out(penalty, groups) ** 2) for penalty in _PENALTIES]
         self.penalty = float(_PENALTIES[int(np.argmin(errors))])
         left_out = self._left_out(self.penalty, groups)
-        self.error = float(np.sqrt(min(errors) / np.mean(self._target**2)))
+        spread = np.mean(self._target**2)  # zero on sites whose symmetry lets no tensor be
+        self.error = float(np.sqrt(min(errors) / spread)) if spread else 0.0
         share = self._squares / (self._squares + self.penalty)
         fitted = self._left @ (share * self._projected)
         self.gain = (fitted - (self._target - left_out)).reshape(-1, 5)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from ase import Atoms
-from ase.io import write
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -17,6 +16,7 @@ from rich.table import Table
 from efgmd.errors import ConfigError, DataError, ModelFileError
 from efgmd.frames.neighbours import Batch, batch_of
 from efgmd.frames.readers import read_frames
+from efgmd.frames.writers import write_frames
 from efgmd.models import EFGModel
 from efgmd.models.io import load_model
 from efgmd.training.predictions import predict_energy
@@ -100,10 +100,13 @@ def select_files(
     Raises
     ------
     ConfigError
-        More frames wanted than there are, or models that do not fit each other or do not tell their disagreement.
+        More frames wanted than there are, models that do not fit each other or do not tell their disagreement, or an
+        output that would replace an input.
     DataError, ModelFileError
         Files that cannot be used.
     """
+    if output.resolve() in {path.resolve() for path in (*pool, *known)}:
+        raise ConfigError(f"{output}: holds frames to choose from; choose another output")
     loaded = [load_model(path) for path in models]
     _check(loaded, models)
     frames = [(atoms, f"{path}, frame {k}") for path in pool for k, atoms in enumerate(read_frames(path))]
@@ -214,7 +217,7 @@ def _write(frames: Sequence[tuple[Atoms, str]], choices: Sequence[Choice], outpu
         copy.info |= {"select_rank": rank, "select_spread": choice.spread, "select_distance": choice.distance}
         copies.append(copy)
     output.parent.mkdir(parents=True, exist_ok=True)
-    write(output, copies, format="extxyz")
+    write_frames(output, copies, "extxyz")
     with output.with_suffix(".csv").open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["rank", "frame", "spread", "distance"])

@@ -70,7 +70,7 @@ class TrainingFiles:
     @property
     def folder(self) -> Path:
         """Where everything but the model goes."""
-        return self.output.with_suffix(".training")
+        return self.output.with_name(self.output.name.removesuffix(".safetensors") + ".training")
 
     @property
     def checkpoint(self) -> Path:
@@ -148,6 +148,8 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
     trainer = None
     if any(True for _ in model.parameters()):
         trainer = Trainer(model, objective, frames, held_out, config, files.checkpoint, _flat(fingerprint))
+    elif files.output.exists() and not restart:  # what a network left in the folder does not make this run its heir
+        raise ConfigError(f"{files.output}: exists already; choose another name or say --restart to replace it")
     resumed = trainer.resumed_epoch if trainer else 0
     with Journal(files.folder, f"train {config.kind}", resumed > 0, console) as journal:
         journal.log(
