@@ -6,20 +6,14 @@ the most that two cores of this machine can do; two ranks on the same atoms are 
 alone. Times are LAMMPS' own loop times.
 """
 
-import json
 import os
-import re
 import statistics
 import subprocess
 import sys
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 
-from speed import DECK, ENERGY, EVERY, ROOT, processor, write_start
-
-from efgmd import _kernels
-from efgmd.campaign.provenance import versions
+from speed import DECK, ENERGY, EVERY, last_loop_time, write_results, write_start
 
 SIZES = {768: 400, 6144: 60, 20736: 20}  # atoms: steps
 REPEATS = 5
@@ -37,10 +31,7 @@ def loop_seconds(folder: Path, ranks: int, processes: int) -> float:
         for _ in range(processes)
     ]
     texts = [run.communicate()[0] for run in runs]
-    for run, text in zip(runs, texts, strict=True):
-        if run.returncode != 0:
-            raise SystemExit(f"lmp ended with {run.returncode}: {text[-500:]}")
-    return statistics.mean(float(re.findall(r"Loop time of ([\d.e+-]+)", text)[-1]) for text in texts)
+    return statistics.mean(last_loop_time(run.returncode, text) for run, text in zip(runs, texts, strict=True))
 
 
 def measure(atoms: int, steps: int) -> dict:
@@ -68,24 +59,5 @@ def measure(atoms: int, steps: int) -> dict:
     }
 
 
-def main():
-    out = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "benchmarks" / "ranks.json"
-    results = []
-    for atoms, steps in SIZES.items():
-        results.append(measure(atoms, steps))
-        print(results[-1], flush=True)
-    record = {
-        "command": "python benchmarks/ranks.py",
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "load_at_end": os.getloadavg()[0],
-        "instruction_set": _kernels.instruction_set(),
-        "versions": versions(),
-        "results": results,
-    }
-    out.write_text(json.dumps(record, indent=1) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    write_results("ranks", SIZES, measure)

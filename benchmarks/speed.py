@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -79,9 +80,14 @@ def loop_seconds(folder: Path, energy: Path, steps: int, options: str | None) ->
         text = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise SystemExit(f"lmp ended with {process.returncode}: {text[-500:]}")
-    return float(re.findall(r"Loop time of ([\d.e+-]+)", text)[-1]), usage.ru_maxrss / 1024
+    return last_loop_time(process.returncode, text), usage.ru_maxrss / 1024
+
+
+def last_loop_time(status: int, text: str) -> float:
+    """Loop time of the last run of LAMMPS in seconds, from its exit status and what it printed."""
+    if status != 0:
+        raise SystemExit(f"lmp ended with {status}: {text[-500:]}")
+    return float(re.findall(r"Loop time of ([\d.e+-]+)", text)[-1])
 
 
 def measure(atoms: int, steps: int) -> dict:
@@ -119,24 +125,29 @@ def processor() -> str:
     return match[1] if match else platform.processor()
 
 
-def main():
-    out = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "benchmarks" / "speed.json"
+def write_results(name: str, sizes: dict[int, int], measure: Callable[[int, int], dict], **more) -> None:
+    """Measure all sizes and write the results, with the machine, to ``NAME.json`` or the file named as an argument."""
+    out = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "benchmarks" / f"{name}.json"
     results = []
-    for atoms, steps in SIZES.items():
+    for atoms, steps in sizes.items():
         results.append(measure(atoms, steps))
         print(results[-1], flush=True)
     record = {
-        "command": "python benchmarks/speed.py",
+        "command": f"python benchmarks/{name}.py",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "processor": processor(),
         "cores": os.cpu_count(),
         "load_at_end": os.getloadavg()[0],
         "instruction_set": _kernels.instruction_set(),
-        "versions": {name: version(name) for name in ("efgmd", "lammps", "torch", "numpy")},
-        "ranks": 1,
+        "versions": {package: version(package) for package in ("efgmd", "lammps", "torch", "numpy")},
+        **more,
         "results": results,
     }
     out.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def main():
+    write_results("speed", SIZES, measure, ranks=1)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,6 @@ def test_unreadable_settings_files(tmp_path, text):
         path.write_text(text)
     with pytest.raises(ConfigError, match=r"t\.yaml: ") as caught:
         read_config(path, {"kind": "efg"})
-
     assert "\n" not in str(caught.value)
 
 
@@ -62,18 +61,6 @@ def test_assignments_are_yaml_values():
 
 def test_unknown_hyperparameters_name_the_known_ones():
     check_hyperparameters(EFGModel, {"channels": 4})
-    for name, value, told in (
-        ("lmax", 5, "a whole number, 1 to 4, got 5"),
-        ("lmax", "3a", "a whole number, 1 to 4, got 3a"),
-        ("n_radial", 0, "a whole number, 1 to 32, got 0"),
-        ("channels", 1.5, "a whole number, 0 or more, got 1.5"),
-        ("committee", 0, "a whole number, 1 or more, got 0"),
-        ("hidden", True, "a whole number, 1 or more, got True"),
-        ("cutoff", -1, r"a number \(angstrom\), 0.1 or more, got -1"),
-        ("linear", 1, "true or false, got 1"),
-    ):
-        with pytest.raises(ConfigError, match=f"model.{name}: {told}"):
-            check_hyperparameters(EFGModel, {name: value})
     with pytest.raises(ConfigError, match=r"model\.width: unknown hyperparameter; EFGModel takes cutoff, .*hidden"):
         check_hyperparameters(EFGModel, {"width": 4})
 
@@ -102,3 +89,18 @@ def test_a_file_for_the_other_kind_is_refused(tmp_path):
     (tmp_path / "settings.yaml").write_text("kind: energy\n")
     with pytest.raises(ConfigError, match="kind: the file is for 'energy', the command for 'efg'"):
         read_config(tmp_path / "settings.yaml", {"kind": "efg"})
+
+
+def test_hyperparameters_are_of_their_kind_and_range():
+    for name, value, told in (
+        ("lmax", 5, "a whole number, 1 to 4, got 5"),
+        ("lmax", "3a", "a whole number, 1 to 4, got 3a"),
+        ("n_radial", 0, "a whole number, 1 to 32, got 0"),
+        ("channels", 1.5, "a whole number, 0 or more, got 1.5"),
+        ("committee", 0, "a whole number, 1 or more, got 0"),
+        ("hidden", True, "a whole number, 1 or more, got True"),
+        ("cutoff", -1, r"a number \(angstrom\), 0.1 or more, got -1"),
+        ("linear", 1, "true or false, got 1"),
+    ):
+        with pytest.raises(ConfigError, match=f"model.{name}: {told}"):
+            check_hyperparameters(EFGModel, {name: value})

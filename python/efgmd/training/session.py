@@ -92,8 +92,8 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
     ModelFileError
         The model to start from cannot be used.
     """
-    if files.output.exists() and not files.checkpoint.exists() and not restart:
-        raise ConfigError(f"{files.output}: exists already; choose another name or say --restart to replace it")
+    if not files.checkpoint.exists() and not restart:
+        _refuse_to_replace(files.output)
     data = load(files.data, config.kind, config.label_keys())
     training, validation = _split(data, files, config)
     test = load(files.test, config.kind, config.label_keys()) if files.test else None
@@ -148,8 +148,8 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
     trainer = None
     if any(True for _ in model.parameters()):
         trainer = Trainer(model, objective, frames, held_out, config, files.checkpoint, _flat(fingerprint))
-    elif files.output.exists() and not restart:  # what a network left in the folder does not make this run its heir
-        raise ConfigError(f"{files.output}: exists already; choose another name or say --restart to replace it")
+    elif not restart:  # what a network left in the folder does not make this run its heir
+        _refuse_to_replace(files.output)
     resumed = trainer.resumed_epoch if trainer else 0
     with Journal(files.folder, f"train {config.kind}", resumed > 0, console) as journal:
         journal.log(
@@ -190,6 +190,11 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
         save_model(files.output, model, record)
         journal.log(f"model written to {files.output}")
     return files.output
+
+
+def _refuse_to_replace(output: Path) -> None:
+    if output.exists():
+        raise ConfigError(f"{output}: exists already; choose another name or say --restart to replace it")
 
 
 def _log_fits(journal: Journal, fits: dict[str, LinearFit]) -> None:
