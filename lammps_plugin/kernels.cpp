@@ -109,6 +109,8 @@ PYBIND11_MODULE(_kernels, m)
   m.def("instruction_set", &instruction_set);
   m.def("set_instruction_set", &set_instruction_set);
   bind_network(m);
+  bind_repulsion(m);
   bind_tensor(m);
+  bind_channels(m);
   bind_messages(m);
 }

@@ -1,6 +1,8 @@
 // Neighbour densities and their derivatives, compiled once per instruction set like kernels_impl.h. Neighbours are
 // sorted by element and taken as many at a time as a vector has lanes.
 
+// Neighbours of one element seldom fill a vector of 64 bytes.
+static constexpr int GROUP_BYTES = VECTOR_BYTES < 32 ? VECTOR_BYTES : 32;
 static constexpr int WINDOW = 128;    // neighbours that are sorted at a time
 
 // The neighbours of one centre, and where its features lie: (lm, k) at features[lm * stride + k], k = z * count + n.
@@ -13,9 +15,9 @@ template <typename T> struct Neighbours {
 
 // Geometry of up to LANES pairs with neighbours of one element: distances, unit vectors, radial functions and
 // harmonics.
-template <typename T, int LMAX> struct PairGroup {
-  typedef T V __attribute__((vector_size(VECTOR_BYTES)));
-  static constexpr int LANES = VECTOR_BYTES / sizeof(T), LM = (LMAX + 1) * (LMAX + 1), PAD = padded(LM);
+template <typename T, int LMAX, int BYTES = GROUP_BYTES> struct PairGroup {
+  typedef T V __attribute__((vector_size(BYTES)));
+  static constexpr int LANES = BYTES / sizeof(T), LM = (LMAX + 1) * (LMAX + 1), PAD = padded(LM);
   V r, u[3], b[MAX_RADIAL], db[MAX_RADIAL], Y[LM], g[3][LM];
 
   // Lanes that are left over lie at the cutoff, where everything is zero.
@@ -58,7 +60,7 @@ static inline void add_products(int radial_count, int lanes, const typename Pair
                                 const typename PairGroup<T, LMAX>::V *Y, T *a)
 {
   using G = PairGroup<T, LMAX>;
-  constexpr int N = G::PAD / G::LANES, M = N >= 8 ? 1 : 8 / N;
+  constexpr int N = G::PAD * sizeof(T) / VECTOR_BYTES, M = N >= 8 ? 1 : 8 / N;
   T turned[G::LANES * G::PAD] = {};
   for (int lm = 0; lm < G::LM; lm++)
     for (int e = 0; e < G::LANES; e++) turned[e * G::PAD + lm] = Y[lm][e];

@@ -14,9 +14,8 @@ static constexpr int MAX_L = 4;
 static constexpr int MAX_SPECIES = 118;
 static constexpr int CHUNK = 8;    // the ranks of tensors and messages are multiples of it
 
-static constexpr int MESSAGE_L = 4;             // highest degree of a bond's harmonics
-static constexpr int MESSAGE_ROWS = 16;         // of a neighbour's channels
-static constexpr int MAX_MESSAGE_PATHS = 16;    // of their products
+static constexpr int MESSAGE_L = 4;        // highest degree of a bond's harmonics
+static constexpr int MESSAGE_ROWS = 16;    // of a neighbour's channels
 
 // Harmonics of a row of densities, filled up to whole vectors of any instruction set.
 static constexpr long padded(long harmonics)

@@ -23,26 +23,29 @@ static inline void gemm_tile(int depth, const T *a, int lda, const T *b, int ldb
     for (int n = 0; n < N; n++) __builtin_memcpy(c + m * ldc + n * V, &sum[m][n], BYTES);
 }
 
-template <typename T, int N, int BYTES>
+// All rows: M at a time, then those left over by half as many at a time.
+template <typename T, int M, int N, int BYTES>
 static inline void gemm_columns(int rows, int depth, const T *a, int lda, const T *b, int ldb, T *c, int ldc, bool add)
 {
   int m = 0;
-  for (; m + 6 <= rows; m += 6) gemm_tile<T, 6, N, BYTES>(depth, a + m * lda, lda, b, ldb, c + m * ldc, ldc, add);
-  for (; m < rows; m++) gemm_tile<T, 1, N, BYTES>(depth, a + m * lda, lda, b, ldb, c + m * ldc, ldc, add);
+  for (; m + M <= rows; m += M) gemm_tile<T, M, N, BYTES>(depth, a + m * lda, lda, b, ldb, c + m * ldc, ldc, add);
+  if constexpr (M > 1)
+    if (m < rows) gemm_columns<T, M / 2, N, BYTES>(rows - m, depth, a + m * lda, lda, b, ldb, c + m * ldc, ldc, add);
 }
 
 template <typename T>
 static void gemm(int rows, int columns, int depth, const T *a, int lda, const T *b, T *c, int ldc, bool add)
 {
-  constexpr int full = VECTOR_BYTES / sizeof(T), half = full / 2;
+  // Sums in registers: of 32 with vectors of 64 bytes, else of 16. Fewer than 8 of them would wait for each other.
+  constexpr int full = VECTOR_BYTES / sizeof(T), half = full / 2, M = VECTOR_BYTES == 64 ? 8 : 6;
   const int ldb = columns;
   int n = 0;
   for (; n + 2 * full <= columns; n += 2 * full)
-    gemm_columns<T, 2, VECTOR_BYTES>(rows, depth, a, lda, b + n, ldb, c + n, ldc, add);
+    gemm_columns<T, M, 2, VECTOR_BYTES>(rows, depth, a, lda, b + n, ldb, c + n, ldc, add);
   for (; n + full <= columns; n += full)
-    gemm_columns<T, 1, VECTOR_BYTES>(rows, depth, a, lda, b + n, ldb, c + n, ldc, add);
+    gemm_columns<T, 8, 1, VECTOR_BYTES>(rows, depth, a, lda, b + n, ldb, c + n, ldc, add);
   for (; n + half <= columns; n += half)
-    gemm_columns<T, 1, VECTOR_BYTES / 2>(rows, depth, a, lda, b + n, ldb, c + n, ldc, add);
+    gemm_columns<T, 8, 1, VECTOR_BYTES / 2>(rows, depth, a, lda, b + n, ldb, c + n, ldc, add);
   for (; n < columns; n++)
     for (int m = 0; m < rows; m++) {
       T sum = add ? c[m * ldc + n] : T(0);

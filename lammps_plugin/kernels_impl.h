@@ -104,25 +104,41 @@ static inline void harmonics(const T *norm, const V *u, V *Y, V *gx, V *gy, V *g
 #undef QI
 }
 
+// out[k][w...] = sum over terms of coefficient * a[i][w...] * b[j][w...], N vectors wide. Written with vector types,
+// because the compiler left alone jams terms together and then takes numbers one at a time.
+template <typename T, int N>
+static inline void product_columns(long rows, long width, const long *start, const int *ia, const int *ib,
+                                   const T *coefficient, const T *a, const T *b, T *out)
+{
+  typedef T V __attribute__((vector_size(VECTOR_BYTES)));
+  constexpr int LANES = VECTOR_BYTES / sizeof(T);
+  for (long k = 0; k < rows; k++) {
+    V sum[N] = {};
+    for (long t = start[k]; t < start[k + 1]; t++) {
+      const T *left = a + ia[t] * width, *right = b + ib[t] * width;
+      for (int n = 0; n < N; n++) {
+        V x, y;
+        __builtin_memcpy(&x, left + n * LANES, VECTOR_BYTES);
+        __builtin_memcpy(&y, right + n * LANES, VECTOR_BYTES);
+        sum[n] += coefficient[t] * x * y;
+      }
+    }
+    __builtin_memcpy(out + k * width, sum, sizeof(sum));
+  }
+}
+
 // out[k][:] = sum over terms of coefficient * a[i][:] * b[j][:], rows of length `width`; terms sorted by k, those of
 // row k at start[k]..start[k+1].
 template <typename T>
 static void product(long rows, long width, const long *start, const int *ia, const int *ib, const T *coefficient,
                     const T *a, const T *b, T *out)
 {
-  constexpr int BLOCK = 64;
+  constexpr int WIDE = 4, LANES = VECTOR_BYTES / sizeof(T);
   long w = 0;
-  for (; w + BLOCK <= width; w += BLOCK)
-    for (long k = 0; k < rows; k++) {
-      T sum[BLOCK] = {};
-      for (long t = start[k]; t < start[k + 1]; t++) {
-        const T *pa = a + ia[t] * width + w, *pb = b + ib[t] * width + w;
-        const T c = coefficient[t];
-        for (int e = 0; e < BLOCK; e++) sum[e] += c * pa[e] * pb[e];
-      }
-      T *po = out + k * width + w;
-      for (int e = 0; e < BLOCK; e++) po[e] = sum[e];
-    }
+  for (; w + WIDE * LANES <= width; w += WIDE * LANES)
+    product_columns<T, WIDE>(rows, width, start, ia, ib, coefficient, a + w, b + w, out + w);
+  for (; w + LANES <= width; w += LANES)
+    product_columns<T, 1>(rows, width, start, ia, ib, coefficient, a + w, b + w, out + w);
   for (long k = 0; k < rows && w < width; k++)
     for (long e = w; e < width; e++) {
       T sum = T(0);

@@ -4,6 +4,7 @@
 #include "kernels_modules.h"
 
 #include <algorithm>
+#include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <string>
@@ -22,12 +23,11 @@ template <typename T> class Messages {
     const std::size_t s = species, m = members;
     paths = (static_cast<int>(start.size()) - 1) / 5;
     if (species < 1 || species > MAX_SPECIES || n_radial < 1 || n_radial > MAX_RADIAL || rank < 1 ||
-        rank % CHUNK != 0 || members < 1 || paths < 1 || paths > MAX_MESSAGE_PATHS ||
-        start.size() != 5 * static_cast<std::size_t>(paths) + 1 ||
+        rank % CHUNK != 0 || members < 1 || paths < 1 || start.size() != 5 * static_cast<std::size_t>(paths) + 1 ||
         weight.size() != s * s * m * paths * n_radial * rank || ia.size() != coefficient.size() ||
         ib.size() != coefficient.size())
       throw std::invalid_argument("Messages: arrays do not fit the given sizes");
-    room.resize(static_cast<std::size_t>(MESSAGE_ROWS) * rank * 16);    // no vector has more lanes
+    room.resize((static_cast<std::size_t>(MESSAGE_ROWS) * rank + 5 * m + 1) * 16);    // no vector has more lanes
   }
 
   void evaluate(long count, std::uintptr_t kinds, std::uintptr_t first, std::uintptr_t neighbours, std::uintptr_t rows,
@@ -40,6 +40,9 @@ template <typename T> class Messages {
                reinterpret_cast<const long *>(neighbours), x);
     std::fill_n(reinterpret_cast<T *>(components), count * members * 5, T(0));
     const long of_pair = static_cast<long>(members) * paths * n_radial * rank;
+    void *aligned = room.data();
+    std::size_t space = room.size() * sizeof(T);
+    if (!std::align(64, space - 64, aligned, space)) throw std::bad_alloc();
     DISPATCH({
       const std::vector<T> norm = normalisation<T>(MESSAGE_L);
       const Radial<T> radial = {static_cast<T>(cutoff), static_cast<T>(r0), n_radial};
@@ -49,7 +52,8 @@ template <typename T> class Messages {
         const long from = begin[kind];
         tensors_from_messages<T>(w, radial, norm.data(), begin[kind + 1] - from, bonds.data() + from,
                                  centres.data() + from, reinterpret_cast<const long *>(rows), x,
-                                 reinterpret_cast<const T *>(channels), room.data(), reinterpret_cast<T *>(components));
+                                 reinterpret_cast<const T *>(channels), static_cast<T *>(aligned),
+                                 reinterpret_cast<T *>(components));
       }
     })
   }

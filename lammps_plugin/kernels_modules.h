@@ -9,9 +9,11 @@
 #include <string>
 #include <vector>
 
-void bind_network(pybind11::module_ &m);     // fused energy networks
-void bind_tensor(pybind11::module_ &m);      // fused linear EFG models
-void bind_messages(pybind11::module_ &m);    // what messages add to these
+void bind_network(pybind11::module_ &m);      // fused energy networks
+void bind_repulsion(pybind11::module_ &m);    // what keeps nuclei apart
+void bind_tensor(pybind11::module_ &m);       // fused linear EFG models
+void bind_channels(pybind11::module_ &m);     // what atoms tell their neighbours
+void bind_messages(pybind11::module_ &m);     // what messages add to linear EFG models
 
 // The numbers of an array among a model's weights.
 template <typename T> std::vector<T> values(const pybind11::dict &weights, const char *name)

@@ -32,11 +32,12 @@ void NeighbourSearch::sort(int n, double **positions, const std::vector<int> &of
       high[d] = std::max(high[d], x[i][d]);
     }
   }
-  // Cells are at least as wide as the cutoff, and no more than there are atoms: a few far atoms must not make millions.
+  // REACH cells are at least as wide as the cutoff, and there are no more than there are atoms: a few far atoms must
+  // not make millions.
   const double most = std::max(1.0, std::cbrt(static_cast<double>(visible)));
   for (int d = 0; d < 3; d++) {
     const double extent = visible ? high[d] - low[d] : 0.0;
-    ncells[d] = static_cast<int>(std::clamp(std::floor(extent / cutoff), 1.0, std::ceil(4.0 * most)));
+    ncells[d] = static_cast<int>(std::clamp(std::floor(REACH * extent / cutoff), 1.0, std::ceil(4.0 * most)));
     width[d] = std::max(extent / ncells[d], cutoff * 1e-6) * (1.0 + 1e-12);
   }
 
@@ -47,7 +48,7 @@ void NeighbourSearch::sort(int n, double **positions, const std::vector<int> &of
   atoms.resize(visible);
   std::vector<int> next(start.begin(), start.end() - 1);
   for (int i = 0; i < n; i++)
-    if (of_elements[i] >= 0) atoms[next[cell(x[i])]++] = i;
+    if (of_elements[i] >= 0) atoms[next[cell(x[i])]++] = {x[i][0], x[i][1], x[i][2], i, of_elements[i]};
 }
 
 void NeighbourSearch::add_neighbours(int i, CentredPairs &pairs, double within) const
@@ -56,11 +57,12 @@ void NeighbourSearch::add_neighbours(int i, CentredPairs &pairs, double within) 
   int from[3], to[3];
   for (int d = 0; d < 3; d++) {
     const int here = coordinate(x[i][d], d);
-    from[d] = std::max(here - 1, 0);
-    to[d] = std::min(here + 1, ncells[d] - 1);
+    from[d] = std::max(here - REACH, 0);
+    to[d] = std::min(here + REACH, ncells[d] - 1);
   }
   // The cells of a row follow each other, and so do their atoms.
-  int begin[9], end[9], rows = 0;
+  constexpr int MOST = (2 * REACH + 1) * (2 * REACH + 1);
+  int begin[MOST], end[MOST], rows = 0;
   std::size_t most_pairs = 0;
   for (int cz = from[2]; cz <= to[2]; cz++)
     for (int cy = from[1]; cy <= to[1]; cy++, rows++) {
@@ -70,11 +72,12 @@ void NeighbourSearch::add_neighbours(int i, CentredPairs &pairs, double within) 
       most_pairs += end[rows] - begin[rows];
     }
   pairs.begin_centre(i, (*elements)[i], most_pairs);
+  const double xi = x[i][0], yi = x[i][1], zi = x[i][2];
   for (int row = 0; row < rows; row++)
     for (int k = begin[row]; k < end[row]; k++) {
-      const int j = atoms[k];
-      const double dx = x[j][0] - x[i][0], dy = x[j][1] - x[i][1], dz = x[j][2] - x[i][2];
-      pairs.add(j != i && dx * dx + dy * dy + dz * dz < cutoffsq, j, (*elements)[j], dx, dy, dz);
+      const Placed &j = atoms[k];
+      const double dx = j.x - xi, dy = j.y - yi, dz = j.z - zi;
+      pairs.add((j.index != i) & (dx * dx + dy * dy + dz * dz < cutoffsq), j.index, j.element, dx, dy, dz);
     }
   pairs.end_centre();
 }

@@ -20,16 +20,23 @@ class NeighbourSearch {
   void add_neighbours(int i, CentredPairs &pairs) const { add_neighbours(i, pairs, cutoff); }
   void add_neighbours(int i, CentredPairs &pairs, double within) const;
 
-  double bytes() const { return sizeof(int) * (start.capacity() + atoms.capacity()); }
+  double bytes() const { return sizeof(int) * start.capacity() + sizeof(Placed) * atoms.capacity(); }
 
  private:
+  static constexpr int REACH = 2;    // cells to look into on either side
+
+  struct Placed {
+    double x, y, z;
+    int index, element;
+  };
+
   double cutoff;
   double **x = nullptr;
   const std::vector<int> *elements = nullptr;
   double low[3], width[3];
   int ncells[3];
   std::vector<int> start;    // atoms of cell c are atoms[start[c]] ... atoms[start[c+1]-1]
-  std::vector<int> atoms;
+  std::vector<Placed> atoms;
 
   int coordinate(double position, int d) const;
   int cell(const double *position) const;

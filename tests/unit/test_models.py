@@ -15,6 +15,7 @@ from efgmd.models import backbone as backbone_module
 from efgmd.models import fused as fused_module
 from efgmd.models.density import reference_density
 from efgmd.models.io import load_model, save_model
+from efgmd.models.repulsion import ShortRangeRepulsion
 
 ELEMENTS = ("Pb", "I", "H")
 DTYPES = [torch.float64, torch.float32]
@@ -226,6 +227,24 @@ def test_overlapping_nuclei_repel():
     # Bare Coulomb repulsion of Pb and I, e^2/(4 pi eps0) Z1 Z2 / r, screened: between 1 % and 100 % of it at 0.1 A.
     assert 0.01 * 14.4 * 82 * 53 / 0.1 < energies[0] < 14.4 * 82 * 53 / 0.1
     assert energies[0] > energies[1] > energies[2] > 0
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_compiled_repulsion_matches_automatic_differentiation(dtype):
+    repulsion = ShortRangeRepulsion([82, 53, 1]).to(dtype)
+    nb = neighbourhoods(*cluster(dtype, atoms=60, size=6.0))
+    vectors = nb.vectors.clone().requires_grad_(True)
+    expected = repulsion(nb._replace(vectors=vectors))
+    (slope,) = torch.autograd.grad(expected.sum(), vectors)
+    energies, gradient = torch.ones(60, dtype=torch.float64), torch.ones_like(nb.vectors)
+    kernel = repulsion.compiled()
+    add = kernel.add_double if dtype == torch.float64 else kernel.add_float
+    inputs = nb.species, nb.first, nb.neighbour_species, nb.vectors.contiguous(), energies, gradient
+    add(60, *(array.data_ptr() for array in inputs))
+    assert 20 < (slope != 0).any(1).sum() < len(slope) / 4
+    tolerance = {"rtol": 1e-11, "atol": 1e-11} if dtype == torch.float64 else {"rtol": 1e-4, "atol": 1e-4}
+    torch.testing.assert_close(energies - 1, expected.detach().double(), **tolerance)
+    torch.testing.assert_close(gradient - 1, slope, **tolerance)
 
 
 @pytest.mark.parametrize("index", [0, 1])

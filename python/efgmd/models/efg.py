@@ -1,21 +1,23 @@
 """EFG model: one symmetric traceless tensor per centre, from a linear part and from a network on the backbone."""
 
-from typing import Any, cast
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
 
 from efgmd.errors import ModelFileError
 from efgmd.models.backbone import ElementBackbone, mlp
-from efgmd.models.density import DensityBasis
 from efgmd.models.fused_linear import FusedLinear
-from efgmd.models.fused_messages import FusedMessages
+from efgmd.models.fused_messages import FusedMessages, FusedSurroundings
 from efgmd.models.linear import LinearTensor
 from efgmd.models.messages import RADIAL, Bonds, MessageTensor, Surroundings
 from efgmd.models.model import LocalModel
 from efgmd.models.neighbourhoods import Neighbourhoods
 from efgmd.models.products import ProductTable, paths, product, table
 from efgmd.tensors import l2_basis
+
+Form = TypeVar("Form")
 
 _LIMIT = 5.0  # largest norm of a feature, in units of the root mean square of its components (a typical norm is 2.2)
 
@@ -201,6 +203,10 @@ class EFGModel(LocalModel):
     def channels(self, nb: Neighbourhoods) -> torch.Tensor:
         """What atoms tell their neighbours, ``(lm, N, rank)`` for N centres of a model with messages."""
         surroundings = cast(Surroundings, self.surroundings)
+        if nb.vectors.device.type == "cpu" and not nb.vectors.requires_grad:
+            return self._compile(
+                (FusedSurroundings,), [surroundings], lambda: FusedSurroundings(surroundings, self.dtype)
+            )(nb)
         return surroundings(nb.within(surroundings.basis.cutoff))
 
     def forward(self, nb: Neighbourhoods, channels: torch.Tensor | None = None) -> torch.Tensor:
@@ -283,20 +289,22 @@ class EFGModel(LocalModel):
 
     def _fused(self, mean: bool) -> FusedLinear:
         """The compiled form of pairs and products of densities."""
-        return cast(FusedLinear, self._compile(FusedLinear, self.linear, self.backbone.basis, mean))
+        parts, basis = cast(list[LinearTensor], list(self.linear)), self.backbone.basis
+        return self._compile((FusedLinear, mean), parts, lambda: FusedLinear(parts, basis, self.dtype, mean))
 
     def _fused_messages(self, mean: bool) -> FusedMessages:
         """The compiled form of messages."""
+        parts = cast(list[MessageTensor], list(self.messages))
         basis = cast(Surroundings, self.surroundings).basis
-        return cast(FusedMessages, self._compile(FusedMessages, self.messages, basis, mean))
+        return self._compile((FusedMessages, mean), parts, lambda: FusedMessages(parts, basis, self.dtype, mean))
 
-    def _compile(self, form: Any, parts: nn.ModuleList, basis: DensityBasis, mean: bool) -> Any:
+    def _compile(self, name: tuple[Any, ...], parts: Iterable[nn.Module], make: Callable[[], Form]) -> Form:
         """A compiled form, made when first needed and again when the weights of its parts have changed."""
         state = [number for part in parts for t in part.buffers() for number in (t.data_ptr(), t._version)]
-        known = self._compiled.get((form, mean, self.dtype))
+        known = self._compiled.get((*name, self.dtype))
         if known is None or known[0] != state:
-            known = state, form(list(parts), basis, self.dtype, mean)
-            self._compiled[form, mean, self.dtype] = known
+            known = state, make()
+            self._compiled[*name, self.dtype] = known
         return known[1]
 
     def _components(self, nb: Neighbourhoods, mean: bool) -> torch.Tensor:

@@ -55,6 +55,7 @@ class EnergyModel(LocalModel):
         self.repulsion = ShortRangeRepulsion([atomic_numbers[e] for e in self.elements])
         self.training_range = TrainingRange(len(sizes), sizes[0])
         self._compiled: FusedEnergy | None = None
+        self._parameters_at_hand = tuple(self.parameters())  # walking through modules is slow
         self.register_buffer("references", torch.zeros(len(self.elements), dtype=torch.float64))
 
     def set_energy_references(self, references: dict[str, float]) -> None:
@@ -106,10 +107,9 @@ class EnergyModel(LocalModel):
         """
         if not len(nb.species):
             return nb.vectors.new_zeros(0, dtype=torch.float64), torch.zeros_like(nb.vectors)
-        fixed = not any(p.requires_grad for p in self.parameters())
+        fixed = not any(p.requires_grad for p in self._parameters_at_hand)
         if fixed and nb.vectors.device.type == "cpu":
             energies, gradient = self._fused()(nb)
-            self.repulsion.add_to(nb, energies, gradient)
         else:
             energies, gradient = self.differentiated(nb)
         return energies + self.references[nb.species], gradient
@@ -163,8 +163,8 @@ class EnergyModel(LocalModel):
         return energies.detach().double(), gradient
 
     def _fused(self) -> FusedEnergy:
-        """The compiled form of the networks, made when first needed and again after a change of dtype."""
+        """The compiled form, made when first needed and again after a change of dtype."""
         if self._compiled is None or self._compiled.dtype != self.dtype:
             heads = cast(list[nn.Sequential], list(self.heads))
-            self._compiled = FusedEnergy(self.backbone.elements(), heads, self.dtype)
+            self._compiled = FusedEnergy(self.backbone.elements(), heads, self.repulsion, self.dtype)
         return self._compiled

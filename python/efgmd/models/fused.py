@@ -8,6 +8,7 @@ from efgmd import _kernels
 from efgmd.models.backbone import LIMIT, ElementBackbone
 from efgmd.models.neighbourhoods import Neighbourhoods
 from efgmd.models.products import ProductTable
+from efgmd.models.repulsion import ShortRangeRepulsion
 
 
 def _table(t: ProductTable) -> dict[str, Any]:
@@ -54,19 +55,29 @@ def _weights(backbone: ElementBackbone, head: torch.nn.Sequential) -> dict[str, 
 
 
 class FusedEnergy:
-    """The networks of an energy model, compiled into the kernels' form.
+    """The networks and the repulsion of an energy model, compiled into the kernels' form.
 
     Parameters
     ----------
     backbones, heads
         Backbone and perceptron (two hidden layers of one width) of each element.
+    repulsion
+        Of close nuclei.
     dtype
         ``torch.float32`` or ``torch.float64``.
     """
 
-    def __init__(self, backbones: list[ElementBackbone], heads: list[torch.nn.Sequential], dtype: torch.dtype):
+    def __init__(
+        self,
+        backbones: list[ElementBackbone],
+        heads: list[torch.nn.Sequential],
+        repulsion: ShortRangeRepulsion,
+        dtype: torch.dtype,
+    ):
         self.dtype = dtype
-        kernel = _kernels.ElementEnergyDouble if dtype == torch.float64 else _kernels.ElementEnergyFloat
+        double = dtype == torch.float64
+        kernel = _kernels.ElementEnergyDouble if double else _kernels.ElementEnergyFloat
+        self._repel = repulsion.compiled().add_double if double else repulsion.compiled().add_float
         self._elements = [
             kernel(
                 _weights(b, h),
@@ -95,15 +106,10 @@ class FusedEnergy:
             raise ValueError("fused energy: arrays must be contiguous, on the CPU and in the model's dtype")
         energies = torch.empty(len(nb.species), dtype=torch.float64)
         gradient = torch.empty_like(nb.vectors)
+        first, neighbours, vectors = nb.first.data_ptr(), nb.neighbour_species.data_ptr(), nb.vectors.data_ptr()
+        results = energies.data_ptr(), gradient.data_ptr()
         for s, element in enumerate(self._elements):
             order = (nb.species == s).nonzero()[:, 0].contiguous()
-            element.evaluate(
-                len(order),
-                order.data_ptr(),
-                nb.first.data_ptr(),
-                nb.neighbour_species.data_ptr(),
-                nb.vectors.data_ptr(),
-                energies.data_ptr(),
-                gradient.data_ptr(),
-            )
+            element.evaluate(len(order), order.data_ptr(), first, neighbours, vectors, *results)
+        self._repel(len(nb.species), nb.species.data_ptr(), first, neighbours, vectors, *results)
         return energies, gradient

@@ -1,4 +1,4 @@
-"""Compiled evaluation of the messages of an EFG model: tensors of all members in one pass."""
+"""Compiled evaluation of the messages of an EFG model: what is sent, and the tensors of all members from it."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,44 @@ import torch
 from efgmd import _kernels
 from efgmd.models.density import DensityBasis
 from efgmd.models.fused_linear import CHUNK
-from efgmd.models.messages import DEGREE, MessageTensor, message_paths
+from efgmd.models.messages import DEGREE, MessageTensor, Surroundings, message_paths
 from efgmd.models.neighbourhoods import Neighbourhoods
 from efgmd.models.products import table
+
+
+class FusedSurroundings:
+    """The channels that atoms send, compiled into the kernel's form.
+
+    Parameters
+    ----------
+    surroundings
+        Of the model.
+    dtype
+        ``torch.float32`` or ``torch.float64``.
+    """
+
+    def __init__(self, surroundings: Surroundings, dtype: torch.dtype):
+        buffers = {"mean": surroundings.mean, "maps": surroundings.maps}
+        weights: dict[str, object] = {name: buffer.detach().double().numpy() for name, buffer in buffers.items()}
+        self.dtype, self._rank = dtype, surroundings.rank
+        kernel = _kernels.ChannelsDouble if dtype == torch.float64 else _kernels.ChannelsFloat
+        basis = surroundings.basis
+        self._kernel = kernel(weights, basis.n_species, basis.n_radial, basis.cutoff, basis.r0, self._rank)
+
+    def __call__(self, nb: Neighbourhoods) -> torch.Tensor:
+        """Channels ``(lm, N, rank)``.
+
+        Raises
+        ------
+        ValueError
+            If arrays are not contiguous on the CPU or not of the model's dtype.
+        """
+        arrays = (nb.species, nb.first, nb.neighbour_species, nb.vectors)
+        if nb.vectors.dtype != self.dtype or not all(t.is_contiguous() and t.device.type == "cpu" for t in arrays):
+            raise ValueError("fused channels: arrays must be contiguous, on the CPU and in the model's dtype")
+        channels = nb.vectors.new_empty(len(nb.species), (DEGREE + 1) ** 2, self._rank)
+        self._kernel.evaluate(len(nb.species), *(t.data_ptr() for t in (*arrays, channels)))
+        return channels.transpose(0, 1)
 
 
 class FusedMessages:

@@ -1,9 +1,11 @@
 """Screened nuclear repulsion at distances far inside a bond, where no training data exist."""
 
+import numpy as np
 import torch
 from ase.data import covalent_radii
 from torch import nn
 
+from efgmd import _kernels
 from efgmd.models.neighbourhoods import Neighbourhoods
 
 # Ziegler, Biersack, Littmark universal screening function: phi(x) = sum_k c_k exp(-d_k x), and e^2/(4 pi eps0), eV A.
@@ -36,14 +38,17 @@ class ShortRangeRepulsion(nn.Module):
         self.register_buffer("screening", (0.46850 / (power[:, None] + power)).float(), persistent=False)
         self.longest = float(self.reach.max())
 
-    def add_to(self, nb: Neighbourhoods, energies: torch.Tensor, gradient: torch.Tensor) -> None:
-        """Add energies and their derivative with respect to the vectors to the given arrays."""
-        vectors = nb.vectors.detach().requires_grad_(True)
-        with torch.enable_grad():
-            own = self(nb._replace(vectors=vectors))
-            if own.requires_grad:
-                gradient += torch.autograd.grad(own.sum(), vectors)[0]
-                energies += own.detach()
+    def compiled(self) -> _kernels.Repulsion:
+        """The same function with its derivative as a kernel, which computes in double precision."""
+        tables = {"reach": self.reach, "charge": self.charge, "screening": self.screening}
+        return _kernels.Repulsion(
+            len(self.reach),
+            {
+                **{name: table.double().numpy() for name, table in tables.items()},
+                "coefficients": np.array(_COEFFICIENTS),
+                "decays": np.array(_DECAYS),
+            },
+        )
 
     def forward(self, nb: Neighbourhoods) -> torch.Tensor:
         """Energies ``(N,)`` in eV, half of each pair's to either atom."""
