@@ -102,10 +102,9 @@ void ComputeModelAtom::compute_peratom()
   efgmd::Failure failure;
   failure.message = find_pairs();
   if (model->message_width) {
-    sent.clear();
-    if (!failure && pairs.ncentres() > 0) failure = model->messages_of(pairs, sent);
-    efgmd::raise_together(lmp, name, failure, true);
     sent.resize((pairs.ncentres() + atom->nghost) * model->message_width);
+    if (!failure && pairs.ncentres() > 0) failure = model->messages_of(pairs, sent.data());
+    efgmd::raise_together(lmp, name, failure, true);
     stale = false;
     comm->forward_comm(this);
     if (stale) failure.message = "atoms were added or removed since the last run, write run 0 first";

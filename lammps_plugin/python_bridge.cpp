@@ -6,6 +6,8 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
+
 namespace py = pybind11;
 using efgmd::AtomRows;
 using efgmd::CentredPairs;
@@ -166,11 +168,13 @@ class BridgedModel : public PythonModel {
     });
   }
 
-  Failure messages_of(const CentredPairs &pairs, std::vector<double> &sent) override
+  Failure messages_of(const CentredPairs &pairs, double *sent) override
   {
     return guarded([&] {
-      copy(object.attr("messages")(*views(pairs, pairs.ncentres())), sent, message_width * pairs.ncentres(),
-           "the messages");
+      const std::size_t size = message_width * pairs.ncentres();
+      const py::array array =
+          numbers<double>(object.attr("messages")(*views(pairs, pairs.ncentres())), size, "the messages");
+      std::copy_n(static_cast<const double *>(array.data()), size, sent);
     });
   }
 

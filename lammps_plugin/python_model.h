@@ -84,7 +84,7 @@ class PythonModel {
   std::vector<std::string> elements;
   double cutoff = 0.0;         // angstrom
   double messages = 0.0;       // how far atoms tell neighbours of their own surroundings, angstrom
-  int message_width = 0;       // with how many numbers; 0 if they do not
+  int message_width = 0;       // with how many doubles, which may hold two floats each; 0 if they do not
   int columns = 6;             // numbers that a model for `of_atoms` gives for each centre
   std::string sha256;          // of the model file
   bool on_device = false;      // an energy model that keeps the pair list and is given positions
@@ -98,8 +98,8 @@ class PythonModel {
                             const std::vector<int> &elements) = 0;
   virtual Failure evaluate(const double *positions, int natoms, bool shared, bool centroid, DeviceResult &result) = 0;
 
-  // What the centres tell their neighbours, `message_width` numbers each.
-  virtual Failure messages_of(const CentredPairs &pairs, std::vector<double> &sent) = 0;
+  // What the centres tell their neighbours, `message_width` doubles each, which only the model can read.
+  virtual Failure messages_of(const CentredPairs &pairs, double *sent) = 0;
 
   // Numbers of the first `wanted` centres, `columns` of them. An electric field gradient is xx yy zz xy xz yz, atomic
   // units, before what else the options ask for; a grade of extrapolation is one number. With messages `rows` holds the

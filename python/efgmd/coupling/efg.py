@@ -33,7 +33,7 @@ class NativeEFG(NativeModel):
     message_cutoff : float
         How far atoms tell their neighbours of their own surroundings, angstrom.
     message_width : int
-        With how many numbers; 0 if they do not.
+        With how many doubles, each of which holds two numbers of a model in single precision; 0 if they do not.
 
     Raises
     ------
@@ -57,7 +57,7 @@ class NativeEFG(NativeModel):
         committee = int(self.hyperparameters.get("committee", 1))
         self.message_cutoff = float(self.hyperparameters.get("message_cutoff", 0.0))
         rank = int(self.hyperparameters.get("message_rank", 0))
-        self.message_width = _HARMONICS * rank if self.message_cutoff else 0
+        self.message_width = _HARMONICS * rank // (1 if dtype == "float64" else 2) if self.message_cutoff else 0
         self.columns = 6 + (2 if uncertainty else 0) + (6 * committee if members else 0)
         train = "or train it with --set committee=8"
         if uncertainty and committee < 2:
@@ -80,14 +80,17 @@ class NativeEFG(NativeModel):
             return self._tensors(len(species), self.portions(species, first, neighbour_species, vectors), None)
 
     def messages(self, species: Integers, first: Integers, neighbour_species: Integers, vectors: Floats) -> Floats:
-        """What centres tell their neighbours, ``(N, message_width)``; arguments as of :meth:`NativeModel.portions`."""
+        """What centres tell their neighbours, ``(N, message_width)``; arguments as of :meth:`NativeModel.portions`.
+
+        The doubles are to be copied, not to be read: LAMMPS sends them to where they are needed.
+        """
         import torch
 
         model = self.model()
         with torch.inference_mode():
             parts = self.portions(species, first, neighbour_species, vectors)
             channels = torch.cat([model.channels(nb) for _, _, nb in parts], dim=1)
-            return channels.transpose(0, 1).flatten(1).double().cpu().numpy()
+            return channels.transpose(0, 1).flatten(1).contiguous().cpu().view(torch.float64).numpy()
 
     def evaluate_with_messages(
         self,
@@ -105,7 +108,7 @@ class NativeEFG(NativeModel):
         import torch
 
         with torch.inference_mode():
-            sent = torch.from_numpy(messages).to(self.device, self.model().dtype)
+            sent = torch.from_numpy(messages).view(self.model().dtype).to(self.device)
             channels = sent.unflatten(1, (_HARMONICS, -1)).transpose(0, 1)
             portions = self.portions(species, first, neighbour_species, vectors, neighbour)
             return self._tensors(len(species), portions, channels)
