@@ -26,9 +26,9 @@ from efgmd import _kernels
 ROOT = Path(__file__).resolve().parents[1]
 POTENTIALS = ROOT / "potentials" / "mapbi3"
 ENERGY = POTENTIALS / "energy-d3.safetensors"
-SIZES = {96: 1200, 768: 200, 6144: 40}  # atoms: steps
+SIZES = {96: 4000, 768: 600, 6144: 80}  # atoms: steps
 EVERY = 20  # steps of 1 fs between EFG samples
-REPEATS = 3
+REPEATS = 5
 
 DECK = """
 units metal

@@ -12,6 +12,7 @@
 #include <domain.h>
 #include <error.h>
 #include <force.h>
+#include <group.h>
 #include <memory.h>
 #include <modify.h>
 #include <neighbor.h>
@@ -76,6 +77,26 @@ void ComputeModelAtom::init()
                "{}: the model's cutoff {:.6g} plus the skin {:.6g} exceeds the ghost region {:.6g}: write comm_modify "
                "cutoff {:.6g}",
                name, model->cutoff, neighbor->skin, ghosts, std::ceil(1000.0 * needed) / 1000.0);
+  refuse_unknown();
+}
+
+/* ----------------------------------------------------------------------
+   Zeros for what the model was never taught would be taken for tensors.
+------------------------------------------------------------------------- */
+
+void ComputeModelAtom::refuse_unknown()
+{
+  for (std::size_t e = 0; e < model->elements.size(); e++) {
+    const std::string &symbol = model->elements[e];
+    if (std::find(model->without.begin(), model->without.end(), symbol) == model->without.end()) continue;
+    int found = 0, anywhere = 0;
+    for (int i = 0; i < atom->nlocal; i++)
+      found |= (atom->mask[i] & groupbit) && element[atom->type[i]] == static_cast<int>(e);
+    MPI_Allreduce(&found, &anywhere, 1, MPI_INT, MPI_MAX, world);
+    if (anywhere)
+      error->all(FLERR, "{}: the model knows no tensors of {}: write a group without such atoms in place of {}", name,
+                 symbol, group->names[igroup]);
+  }
 }
 
 /* ---------------------------------------------------------------------- */

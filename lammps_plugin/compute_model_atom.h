@@ -54,6 +54,7 @@ class ComputeModelAtom : public Compute {
   std::vector<std::int64_t> rows;         // of each pair of the group, what the neighbour told
   bool stale = false;                     // the atoms are not those whose communication was set up
 
+  void refuse_unknown();
   std::string find_pairs();
   void add_senders();
   std::int64_t row_of(int i) const;

@@ -33,9 +33,9 @@ template <typename T> class Channels {
     const long *kind = reinterpret_cast<const long *>(kinds), *begin = reinterpret_cast<const long *>(first);
     const long k = static_cast<long>(species) * n_radial;
     long most = 1;
-    for (long i = 0; i < count; i++) most = std::max(most, begin[i + 1] - begin[i] + 1);
-    near.resize(most);
-    close.resize(3 * most);
+    for (long i = 0; i < count; i++) most = std::max(most, begin[i + 1] - begin[i]);
+    near_species.resize(most);
+    near_vectors.resize(3 * most);
     const std::vector<T> norm = normalisation<T>(MESSAGE_L - 1);
     DISPATCH({
       room.resize(MESSAGE_ROWS * BLOCK_CENTRES * (k + rank) + k * padded(MESSAGE_ROWS));
@@ -47,7 +47,7 @@ template <typename T> class Channels {
         const ChannelWeights<T> w = {species, rank, mean.data() + s * k, maps.data() + s * MESSAGE_L * k * rank};
         channels_of_element<T>(w, radial, norm.data(), static_cast<long>(order.size()), order.data(), begin,
                                reinterpret_cast<const long *>(neighbours), reinterpret_cast<const T *>(vectors),
-                               near.data(), close.data(), room.data(), reinterpret_cast<T *>(channels));
+                               near_species.data(), near_vectors.data(), room.data(), reinterpret_cast<T *>(channels));
       }
     })
   }
@@ -56,8 +56,8 @@ template <typename T> class Channels {
   int species, n_radial, rank;
   double cutoff, r0;
   std::vector<T> mean, maps;    // [element][K], [element][l][K][rank]
-  std::vector<long> order, near;
-  std::vector<T> close, room;
+  std::vector<long> order, near_species;
+  std::vector<T> near_vectors, room;
   std::mutex busy;
 };
 

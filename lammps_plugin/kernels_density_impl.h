@@ -1,5 +1,5 @@
 // Neighbour densities and their derivatives, compiled once per instruction set like kernels_impl.h. Neighbours are
-// sorted by element and taken as many at a time as a vector has lanes.
+// sorted by element and taken as many at a time as fill a vector of at most 32 bytes.
 
 // Neighbours of one element seldom fill a vector of 64 bytes.
 static constexpr int GROUP_BYTES = VECTOR_BYTES < 32 ? VECTOR_BYTES : 32;

@@ -36,7 +36,7 @@ static inline void gemm_columns(int rows, int depth, const T *a, int lda, const 
 template <typename T>
 static void gemm(int rows, int columns, int depth, const T *a, int lda, const T *b, T *c, int ldc, bool add)
 {
-  // Sums in registers: of 32 with vectors of 64 bytes, else of 16. Fewer than 8 of them would wait for each other.
+  // Sums are held in registers, of which AVX-512 has 32 and others 16; fewer than 8 sums would wait for each other.
   constexpr int full = VECTOR_BYTES / sizeof(T), half = full / 2, M = VECTOR_BYTES == 64 ? 8 : 6;
   const int ldb = columns;
   int n = 0;

@@ -13,12 +13,12 @@ template <typename T> struct ChannelWeights {
 };
 
 // Channels [lm][rank] of the centres listed in order[0..count), at channels + centre * MESSAGE_ROWS * rank. Pairs at or
-// beyond the cutoff are left out first: near and close have room for the species and the vectors of one centre's pairs
-// and one more, room for a block of densities, one of channels, and the scratch of density().
+// beyond the cutoff are left out first: near_species and near_vectors have room for the pairs of one centre, room has
+// it for a block of densities, one of channels, and the scratch of density().
 template <typename T>
 static void channels_of_element(const ChannelWeights<T> &w, const Radial<T> &radial, const T *norm, long count,
                                 const long *order, const long *first, const long *neighbour_species, const T *vectors,
-                                long *near, T *close, T *room, T *channels)
+                                long *near_species, T *near_vectors, T *room, T *channels)
 {
   constexpr int L = MESSAGE_L - 1;
   const int K = w.species * radial.count, R = w.rank;
@@ -31,11 +31,11 @@ static void channels_of_element(const ChannelWeights<T> &w, const Radial<T> &rad
       long pairs = 0;
       for (long p = first[centre]; p < first[centre + 1]; p++) {
         const T *v = vectors + 3 * p;
-        for (int c = 0; c < 3; c++) close[3 * pairs + c] = v[c];
-        near[pairs] = neighbour_species[p];
+        for (int c = 0; c < 3; c++) near_vectors[3 * pairs + c] = v[c];
+        near_species[pairs] = neighbour_species[p];
         pairs += v[0] * v[0] + v[1] * v[1] + v[2] * v[2] < radial.cutoff * radial.cutoff;
       }
-      const Neighbours<T> nb = {0, pairs, close, near, w.species};
+      const Neighbours<T> nb = {0, pairs, near_vectors, near_species, w.species};
       density<T, L>(nb, radial, norm, scratch, density_block + i * K, static_cast<long>(n) * K);
       for (int k = 0; k < K; k++) density_block[i * K + k] -= w.mean[k];
     }

@@ -1,5 +1,5 @@
-// Screened nuclear repulsion of the few pairs that are close enough: the same function as ShortRangeRepulsion in
-// Python, with the derivative written out.
+// Python class efgmd._kernels.Repulsion: screened nuclear repulsion of the few pairs that are close enough: the same
+// function as ShortRangeRepulsion in Python, with the derivative written out.
 
 #include "kernels_modules.h"
 
@@ -13,7 +13,7 @@ namespace {
 
 // Tables have a row and a column for each element: how far the repulsion reaches (angstrom), the product of the charges
 // (eV angstrom) and the screening length (angstrom).
-class Repulsion {
+template <typename T> class Repulsion {
  public:
   Repulsion(int elements, const py::dict &w) :
       elements(elements), reach(values<double>(w, "reach")), charge(values<double>(w, "charge")),
@@ -27,7 +27,6 @@ class Repulsion {
   }
 
   // Adds half of each pair's energy to the centre, and its derivative with respect to the vector.
-  template <typename T>
   void add(long count, std::uintptr_t species, std::uintptr_t first, std::uintptr_t neighbours, std::uintptr_t vectors,
            std::uintptr_t energies, std::uintptr_t gradient) const
   {
@@ -64,12 +63,15 @@ class Repulsion {
   std::vector<double> reach, charge, screening, coefficients, decays;
 };
 
+template <typename T> void bind(py::module_ &m, const char *name)
+{
+  py::class_<Repulsion<T>>(m, name).def(py::init<int, const py::dict &>()).def("add", &Repulsion<T>::add);
+}
+
 }    // namespace
 
 void bind_repulsion(py::module_ &m)
 {
-  py::class_<Repulsion>(m, "Repulsion")
-      .def(py::init<int, const py::dict &>())
-      .def("add_float", &Repulsion::add<float>)
-      .def("add_double", &Repulsion::add<double>);
+  bind<float>(m, "RepulsionFloat");
+  bind<double>(m, "RepulsionDouble");
 }

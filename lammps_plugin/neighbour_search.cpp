@@ -32,8 +32,8 @@ void NeighbourSearch::sort(int n, double **positions, const std::vector<int> &of
       high[d] = std::max(high[d], x[i][d]);
     }
   }
-  // REACH cells are at least as wide as the cutoff, and there are no more than there are atoms: a few far atoms must
-  // not make millions.
+  // REACH cells are at least as wide as the cutoff, and there are at most four times as many along an axis as in a cube
+  // with a cell for each atom: a few far atoms must not make millions.
   const double most = std::max(1.0, std::cbrt(static_cast<double>(visible)));
   for (int d = 0; d < 3; d++) {
     const double extent = visible ? high[d] - low[d] : 0.0;
@@ -57,8 +57,9 @@ void NeighbourSearch::add_neighbours(int i, CentredPairs &pairs, double within) 
   int from[3], to[3];
   for (int d = 0; d < 3; d++) {
     const int here = coordinate(x[i][d], d);
-    from[d] = std::max(here - REACH, 0);
-    to[d] = std::min(here + REACH, ncells[d] - 1);
+    const int reach = std::min(REACH, static_cast<int>(within / width[d]) + 1);
+    from[d] = std::max(here - reach, 0);
+    to[d] = std::min(here + reach, ncells[d] - 1);
   }
   // The cells of a row follow each other, and so do their atoms.
   constexpr int MOST = (2 * REACH + 1) * (2 * REACH + 1);

@@ -13,7 +13,8 @@ class NeighbourSearch {
  public:
   explicit NeighbourSearch(double cutoff) : cutoff(cutoff) {}
 
-  // Sorts `n` atoms at `x` into cells; those with a negative element are left out. Positions must be finite.
+  // Sorts copies of the `n` positions `x` into cells; atoms with a negative element are left out. Positions must be
+  // finite.
   void sort(int n, double **x, const std::vector<int> &elements);
 
   // Appends atom i as a centre with all its neighbours closer than the cutoff, or than a shorter one.

@@ -104,6 +104,8 @@ class BridgedModel : public PythonModel {
       messages = object.attr("message_cutoff").cast<double>();
       message_width = object.attr("message_width").cast<int>();
     }
+    if (py::hasattr(object, "without_tensors"))
+      without = object.attr("without_tensors").cast<std::vector<std::string>>();
     sha256 = object.attr("sha256").cast<std::string>();
     third_party = py::hasattr(object, "evaluate_mliap");
     if (py::hasattr(object, "columns")) columns = object.attr("columns").cast<int>();

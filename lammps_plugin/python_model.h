@@ -82,13 +82,14 @@ class PythonModel {
  public:
   virtual ~PythonModel() = default;
   std::vector<std::string> elements;
-  double cutoff = 0.0;         // angstrom
-  double messages = 0.0;       // how far atoms tell neighbours of their own surroundings, angstrom
-  int message_width = 0;       // with how many doubles, which may hold two floats each; 0 if they do not
-  int columns = 6;             // numbers that a model for `of_atoms` gives for each centre
-  std::string sha256;          // of the model file
-  bool on_device = false;      // an energy model that keeps the pair list and is given positions
-  bool third_party = false;    // an ML-IAP object: it sees MliapExtras, and may exchange rows of ghost atoms
+  std::vector<std::string> without;    // those of them that the model gives no numbers for
+  double cutoff = 0.0;                 // angstrom
+  double messages = 0.0;               // how far atoms tell neighbours of their own surroundings, angstrom
+  int message_width = 0;               // with how many doubles, which may hold two floats each; 0 if they do not
+  int columns = 6;                     // numbers that a model for `of_atoms` gives for each centre
+  std::string sha256;                  // of the model file
+  bool on_device = false;              // an energy model that keeps the pair list and is given positions
+  bool third_party = false;            // an ML-IAP object: it sees MliapExtras, and may exchange rows of ghost atoms
 
   virtual Failure energies(const CentredPairs &pairs, const MliapExtras &extras, EnergyResult &result) = 0;
 

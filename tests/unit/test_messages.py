@@ -135,6 +135,27 @@ def test_the_compiled_form_equals_the_plain_one(instruction_set, dtype, rank):
         assert (found - plain).abs().max() < {torch.float64: 1e-12, torch.float32: 1e-5}[dtype] * plain.abs().max()
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("rank", [1, 3, 8, 12])
+def test_the_compiled_channels_equal_the_plain_ones(instruction_set, dtype, rank):
+    """Also for more centres than a block holds, for an element without any, and for an atom without neighbours."""
+    model = random_model(message_rank=rank, elements=("Ne", "Kr", "Ar")).to(dtype)
+    atoms = structure(n=16).repeat((3, 1, 1)) + Atoms("Ne", [[3.0, 3.0, 40.0]])
+    atoms.pbc = False
+    nb = batch_of(atoms, model.cutoff, model.elements, model.dtype).neighbourhoods
+    assert int((nb.vectors.norm(dim=1) > 3.5).sum()) and not int(nb.first[-1] - nb.first[-2])
+    for factor in (1.0, 1.7):
+        model.surroundings.maps.mul_(factor)
+        plain = model.surroundings(nb.within(3.5))
+        found = model.channels(nb)
+        assert found.shape == plain.shape and plain.abs().max() > 1
+        assert (found - plain).abs().max() < {torch.float64: 1e-13, torch.float32: 5e-6}[dtype] * plain.abs().max()
+    with pytest.raises(ValueError, match="dtype"):
+        model.channels(nb._replace(vectors=nb.vectors.half()))
+    none = nb._replace(species=nb.species[:0], first=nb.first[:1])
+    assert model.channels(none).shape == (16, 0, model.surroundings.rank)
+
+
 def test_members_and_their_mean_agree():
     model, atoms = random_model(), structure()
     nb, channels = message_input(model, atoms)

@@ -36,6 +36,14 @@ def neighbourhoods(species, positions):
     return Neighbourhoods(species, torch.arange(n + 1) * (n - 1), species[j], positions[j] - positions[i])
 
 
+def spread_out(dtype, atoms=56):
+    """Open cluster of atoms that do not repel each other: a disturbed lattice."""
+    generator = torch.Generator().manual_seed(2)
+    lattice = torch.cartesian_prod(*[torch.arange(4, dtype=torch.float64)] * 3)[:atoms]
+    positions = 2.9 * lattice + 0.3 * torch.rand(atoms, 3, generator=generator, dtype=torch.float64)
+    return torch.arange(atoms) % 3, positions.to(dtype)
+
+
 def models(dtype):
     """Both models with random weights that are far from linear, calibrated on the cluster."""
     torch.manual_seed(3)
@@ -131,9 +139,10 @@ def test_pair_forces_are_the_derivative_of_the_energy():
 def test_fused_evaluation_matches_automatic_differentiation(instruction_set, dtype, lmax, channels, hidden):
     torch.manual_seed(4)
     energy = EnergyModel(ELEMENTS, cutoff=4.5, n_radial=6, lmax=lmax, channels=channels, hidden=hidden).to(dtype)
-    nb = neighbourhoods(*cluster(dtype, atoms=50, size=9.0))
+    nb = neighbourhoods(*spread_out(dtype))
     energy.calibrate(nb)
     energy.requires_grad_(False)
+    assert energy.repulsion(nb).abs().max() == 0  # it would hide errors of the networks
     slow_energies, slow_gradient = energy.differentiated(nb)
     energies, gradient = energy.energies_and_pair_forces(nb)
     tolerance = 1e-12 if dtype == torch.float64 else 2e-5
@@ -237,14 +246,38 @@ def test_compiled_repulsion_matches_automatic_differentiation(dtype):
     expected = repulsion(nb._replace(vectors=vectors))
     (slope,) = torch.autograd.grad(expected.sum(), vectors)
     energies, gradient = torch.ones(60, dtype=torch.float64), torch.ones_like(nb.vectors)
-    kernel = repulsion.compiled()
-    add = kernel.add_double if dtype == torch.float64 else kernel.add_float
     inputs = nb.species, nb.first, nb.neighbour_species, nb.vectors.contiguous(), energies, gradient
-    add(60, *(array.data_ptr() for array in inputs))
+    repulsion.compiled(dtype).add(60, *(array.data_ptr() for array in inputs))
     assert 20 < (slope != 0).any(1).sum() < len(slope) / 4
     tolerance = {"rtol": 1e-11, "atol": 1e-11} if dtype == torch.float64 else {"rtol": 1e-4, "atol": 1e-4}
     torch.testing.assert_close(energies - 1, expected.detach().double(), **tolerance)
     torch.testing.assert_close(gradient - 1, slope, **tolerance)
+
+
+def test_atoms_at_one_place_are_noticed():
+    energy, _ = models(torch.float32)
+    nb = neighbourhoods(torch.tensor([0, 1]), torch.zeros(2, 3))
+    energies, gradient = energy.requires_grad_(False).energies_and_pair_forces(nb)
+    assert not energies.isfinite().any() and not gradient.isfinite().all()
+
+
+def test_the_compiled_form_follows_the_weights():
+    """A change of dtype, or fixing a model anew, makes it again."""
+    energy, _ = models(torch.float64)
+    nb = neighbourhoods(*cluster(torch.float64, seed=8))
+    single = nb._replace(vectors=nb.vectors.float())
+    energy.requires_grad_(False).energies_and_pair_forces(nb)
+    energy.float().energies_and_pair_forces(single)
+    with torch.no_grad():
+        energy.heads[0][0].weight.mul_(1.5)
+    energy.double()
+    assert torch.allclose(energy.energies_and_pair_forces(nb)[0], energy(nb), rtol=1e-12)
+    energy.requires_grad_(True)
+    with torch.no_grad():
+        energy.heads[0][0].weight.mul_(1.5)
+    assert torch.equal(energy.energies_and_pair_forces(nb)[0], energy(nb))
+    energy.requires_grad_(False)
+    assert torch.allclose(energy.energies_and_pair_forces(nb)[0], energy(nb), rtol=1e-12)
 
 
 @pytest.mark.parametrize("index", [0, 1])

@@ -120,7 +120,7 @@ def test_the_network_is_taught_what_the_linear_part_misses_on_runs_left_out(fram
 def test_one_run_is_refused(frames_file):
     model = EFGModel(("Ne", "Ar"), cutoff=4.0, n_radial=4, lmax=2, channels=0).double()
     frames = prepare(load([frames_file], "efg"), "efg", model.elements, 4.0, torch.float64)
-    with pytest.raises(DataError, match="Ne occurs in one run of the training frames only"):
+    with pytest.raises(DataError, match="Ne has tensors in one run of the training frames only"):
         fit_linear(model, frames, ["a"] * len(frames), seed=0)
 
 

@@ -1,5 +1,7 @@
 """Samples, block means, image flags, and trajectories that are cut back."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase.io import read
@@ -98,8 +100,6 @@ def test_trajectory_is_cut_back_to_a_step(tmp_path):
 
 
 def test_spec_round_trip_and_identity(tmp_path):
-    from dataclasses import replace
-
     SPEC.write(tmp_path)
     assert RunSpec.read(tmp_path) == SPEC
     assert replace(SPEC, n_samples=99, restart_minutes=9.0).identity == SPEC.identity
@@ -118,7 +118,9 @@ def test_folders_sort_by_temperature(tmp_path):
 def test_deck_follows_the_spec(tmp_path):
     commands = [*system_commands(SPEC), *tensor_commands(SPEC)]
     assert 'pair_style mliap unified "/x/e.safetensors" 0 dtype float64' in commands
-    assert 'compute efg all efg/atom "/x/v.safetensors" Na Cl dtype float64' in commands
+    assert 'compute efg with_tensors efg/atom "/x/v.safetensors" Na Cl dtype float64' in commands
+    assert "group with_tensors type 1 2" in commands
+    assert "group with_tensors type 2" in tensor_commands(replace(SPEC, without_tensors=["Na"]))
     assert "timestep 0.0005" in commands and 'read_data "start.data"' in commands
     assert any(line.startswith("read_restart") for line in system_commands(SPEC, tmp_path / "restart.100"))
     assert ensemble_commands(SPEC) == ["fix md all npt temp 300 300 0.1 tri 1 1 1 flip no"]

@@ -31,6 +31,8 @@ class ModelInfo:
         Members of an EFG model, 1 if it is no committee.
     spread_scales
         By element, error over spread of the committee on held-out data.
+    without_tensors
+        Elements of which an EFG model knows no tensors.
     """
 
     path: Path
@@ -40,6 +42,7 @@ class ModelInfo:
     metadata: dict[str, Any]
     committee: int = 1
     spread_scales: dict[str, float] = field(default_factory=dict)
+    without_tensors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,10 @@ def check_campaign(campaign: Campaign, source: Path) -> CheckedCampaign:
     for index, choice in enumerate(campaign.nuclei):
         if choice.nucleus().element not in present:
             problems.append(f"nuclei[{index}]: found {choice.name}, expected a nucleus of {_listed(present)}")
+        elif efg and choice.nucleus().element in efg.without_tensors:
+            problems.append(
+                f"nuclei[{index}]: found {choice.name}, but {efg.path.name} knows no tensors of its element"
+            )
     for name, given in (("masses", campaign.masses), ("sites.framework", campaign.sites.framework or ())):
         strange = [element for element in given if element not in present]
         if strange:
@@ -207,7 +214,10 @@ def _model(campaign: Campaign, kind: str, problems: list[str]) -> ModelInfo | No
         problems.append(f"models.{kind}: {error}")
         return None
     info = ModelInfo(path, model.sha256, tuple(model.elements), model.cutoff, dict(model.metadata))
-    if not isinstance(model, EFGModel) or model.committee < 2:
+    if not isinstance(model, EFGModel):
+        return info
+    info = replace(info, without_tensors=model.without_tensors)
+    if model.committee < 2:
         return info
     scales = dict(zip(model.elements, model.spread_scales.tolist(), strict=True))
     return replace(info, committee=model.committee, spread_scales=scales)

@@ -12,6 +12,7 @@ LOG_FILE = "log.lammps"
 EFG_COMPUTE = "efg"
 #: The same tensors with those of each member of the committee; evaluated in place of the other, now and then.
 MEMBERS_COMPUTE = "efg_members"
+TENSOR_GROUP = "with_tensors"
 EXTRAPOLATION_COMPUTE = "extrapolation"
 #: Neighbour skin (angstrom): rebuilds every few tens of steps at 300-500 K with hydrogen or deuterium.
 SKIN = 1.0
@@ -59,10 +60,12 @@ def system_commands(spec: DynamicsSpec, restart: Path | None = None) -> list[str
 
 
 def tensor_commands(spec: RunSpec) -> list[str]:
-    """The computes of the EFG tensors."""
-    tensors = " ".join(["all efg/atom", quoted(spec.efg_model), *spec.elements, *_precision(spec)])
+    """The computes of the EFG tensors, of all atoms that the model knows tensors of."""
+    types = [str(k) for k, element in enumerate(spec.elements, start=1) if element not in spec.without_tensors]
+    group = f"group {TENSOR_GROUP} type {' '.join(types)}"
+    tensors = " ".join([TENSOR_GROUP, "efg/atom", quoted(spec.efg_model), *spec.elements, *_precision(spec)])
     members = [f"compute {MEMBERS_COMPUTE} {tensors} members yes"] if spec.committee > 1 else []
-    return [f"compute {EFG_COMPUTE} {tensors}", *members]
+    return [group, f"compute {EFG_COMPUTE} {tensors}", *members]
 
 
 def watch_commands(spec: RunSpec) -> list[str]:

@@ -95,6 +95,8 @@ class RunSpec(DynamicsSpec):
         Members of the EFG model.
     spread_scales
         By element, error over spread of the committee on held-out data.
+    without_tensors
+        Elements of which the EFG model knows no tensors.
     watch
         What is done about extrapolation of the force field: ``action``, ``limit`` and ``steps`` between looks; or
         nothing.
@@ -111,11 +113,21 @@ class RunSpec(DynamicsSpec):
     restart_minutes: float
     committee: int = 1
     spread_scales: dict[str, float] = field(default_factory=dict)
+    without_tensors: list[str] = field(default_factory=list)
     watch: dict[str, Any] = field(default_factory=dict)
 
     # Where files lie, how long it lasts, how often it saves, what it looks at; and what the hash of the EFG model
     # decides.
-    FREE = ("energy_model", "efg_model", "n_samples", "restart_minutes", "committee", "spread_scales", "watch")
+    FREE = (
+        "energy_model",
+        "efg_model",
+        "n_samples",
+        "restart_minutes",
+        "committee",
+        "spread_scales",
+        "without_tensors",
+        "watch",
+    )
 
     @property
     def total_steps(self) -> int:
@@ -155,6 +167,7 @@ def make_specs(checked: CheckedCampaign) -> list[RunSpec]:
         "restart_minutes": campaign.restart_minutes,
         "committee": checked.efg.committee,
         "spread_scales": checked.efg.spread_scales,
+        "without_tensors": list(checked.efg.without_tensors),
         "watch": _watch(checked),
     }
     # The seed belongs to the temperature, not to its place in the list: adding temperatures later changes no run.

@@ -30,6 +30,8 @@ class NativeEFG(NativeModel):
     ----------
     columns : int
         Numbers for each centre.
+    without_tensors : list[str]
+        Elements of which the model knows no tensors: theirs are NaN.
     message_cutoff : float
         How far atoms tell their neighbours of their own surroundings, angstrom.
     message_width : int
@@ -54,6 +56,7 @@ class NativeEFG(NativeModel):
     ) -> None:
         super().__init__(path, dtype, threads, device)
         self.uncertainty, self.members = uncertainty, members
+        self.without_tensors = [str(element) for element in self.metadata.get("without_tensors", [])]
         committee = int(self.hyperparameters.get("committee", 1))
         self.message_cutoff = float(self.hyperparameters.get("message_cutoff", 0.0))
         rank = int(self.hyperparameters.get("message_rank", 0))

@@ -68,7 +68,12 @@ def known_atoms(atoms: Atoms) -> NDArray[np.bool_]:
 
 
 def labelled(
-    atoms: Atoms, keys: LabelKeys, require: Sequence[str], where: str, rounding: float = EFG_ABSOLUTE_TOLERANCE
+    atoms: Atoms,
+    keys: LabelKeys,
+    require: Sequence[str],
+    where: str,
+    rounding: float = EFG_ABSOLUTE_TOLERANCE,
+    some_tensors: bool = False,
 ) -> Atoms:
     """Copy of a frame with its labels checked and in one place.
 
@@ -79,11 +84,14 @@ def labelled(
     keys
         Names of the labels in it.
     require
-        Labels ("energy", "forces", "stress", "efg") that it must have; "efg" means the tensor of every atom.
+        Labels ("energy", "forces", "stress", "efg") that it must have; "efg" means the tensor of every atom, or
+        with ``some_tensors`` that of one atom at least.
     where
         Name of the frame for error messages.
     rounding
         Trace and asymmetry that tensors may have from the digits of their file, a.u.
+    some_tensors
+        Whether the tensors of some atoms will do where "efg" is required.
 
     Returns
     -------
@@ -127,7 +135,7 @@ def labelled(
         tensors[known] = _checked_efg(tensors[known], np.flatnonzero(known), where, rounding)
         tensors[~known] = np.nan
         frame.new_array("efg", tensors)
-    if "efg" in require and not known.all():
+    if "efg" in require and not (known.any() if some_tensors else known.all()):
         without = ", ".join(f"{k} ({frame.symbols[k]})" for k in np.flatnonzero(~known)[:5])
         raise DataError(
             f"{where}: {int((~known).sum())} of {n} atoms have no efg tensor, among them atom {without}; "

@@ -17,6 +17,7 @@ def read_frames(
     require: Sequence[str] = (),
     file_format: str | None = None,
     structure: str | Path | None = None,
+    some_tensors: bool = False,
 ) -> list[Atoms]:
     """Read all frames of a file, with their labels in one place and checked.
 
@@ -30,11 +31,14 @@ def read_frames(
     keys
         Names of the labels in the file.
     require
-        Labels ("energy", "forces", "stress", "efg") that every frame must have; "efg" means the tensor of every atom.
+        Labels ("energy", "forces", "stress", "efg") that every frame must have; "efg" means the tensor of every atom,
+        or with ``some_tensors`` that of one atom at least.
     file_format
         Name of the format; recognised by name and content if None.
     structure
         File with the structure, for formats that keep it apart (gipaw, elk, cp2k).
+    some_tensors
+        Whether the tensors of some atoms will do where "efg" is required.
 
     Returns
     -------
@@ -82,7 +86,10 @@ def read_frames(
     numbered = list(enumerate(frames))
     if "efg" in require and chosen.name == "vasp":
         numbered = _with_tensors(path, numbered)
-    return [labelled(atoms, keys, require, f"{path}, frame {number}", chosen.rounding) for number, atoms in numbered]
+    return [
+        labelled(atoms, keys, require, f"{path}, frame {number}", chosen.rounding, some_tensors)
+        for number, atoms in numbered
+    ]
 
 
 def _with_tensors(path: Path, numbered: list[tuple[int, Atoms]]) -> list[tuple[int, Atoms]]:

@@ -1,5 +1,6 @@
 """EFG model: one symmetric traceless tensor per centre, from a linear part and from a network on the backbone."""
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, cast
 
@@ -160,7 +161,7 @@ class EFGModel(LocalModel):
         self.register_buffer("spread_scales", torch.ones(len(self.elements)))
         self.register_buffer("spread_limits", torch.full((len(self.elements),), torch.inf))
         self.basis_change = torch.from_numpy(l2_basis().copy())
-        self._compiled: dict[tuple[Any, ...], tuple[list[int], Any]] = {}
+        self._compiled: dict[tuple[Any, ...], tuple[list[torch.Tensor], list[int], Any]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the compiled forms behind in copies."""
@@ -174,15 +175,22 @@ class EFGModel(LocalModel):
     def set_scales(self, scales: dict[str, float]) -> None:
         """Set the unit of each element's output, a.u. (the spread sigma of its tensor components).
 
+        NaN stands for an element of which no tensors are known: it is seen as a neighbour, and its own tensors are NaN.
+
         Raises
         ------
         ModelFileError
             If an element is missing or a scale is not positive.
         """
-        bad = [e for e in self.elements if not scales.get(e, 0.0) > 0]
+        bad = [e for e in self.elements if scales.get(e, 0.0) <= 0]
         if bad:
             raise ModelFileError(f"no positive EFG scale for {', '.join(bad)}: give one for each element of the model")
         self.scales.copy_(torch.tensor([scales[e] for e in self.elements]))
+
+    @property
+    def without_tensors(self) -> tuple[str, ...]:
+        """Elements of which no tensors are known."""
+        return tuple(e for e, scale in zip(self.elements, self.scales.tolist(), strict=True) if math.isnan(scale))
 
     def silence_network(self) -> None:
         """Make the network's tensors zero, so that training it begins at the linear part alone."""
@@ -201,7 +209,10 @@ class EFGModel(LocalModel):
                     cast(TensorHead, head).calibrate(network(block).stack)
 
     def channels(self, nb: Neighbourhoods) -> torch.Tensor:
-        """What atoms tell their neighbours, ``(lm, N, rank)`` for N centres of a model with messages."""
+        """What atoms tell their neighbours, ``(lm, N, rank)`` for N centres of a model with messages.
+
+        By a compiled kernel where the vectors are on the CPU and no derivative with respect to them is wanted.
+        """
         surroundings = cast(Surroundings, self.surroundings)
         if nb.vectors.device.type == "cpu" and not nb.vectors.requires_grad:
             return self._compile(
@@ -259,29 +270,35 @@ class EFGModel(LocalModel):
         """EFG tensors of each read-out, ``(N, committee, 3, 3)``, a.u.; arguments as of :meth:`forward`."""
         return self._evaluate(nb, channels, mean=False)
 
+    def _units(self) -> torch.Tensor:
+        """The scale of each element, 1 where it is unknown."""
+        return self.scales.nan_to_num(nan=1.0)
+
     def _evaluate(self, nb: Neighbourhoods, channels: torch.Tensor | None, mean: bool) -> torch.Tensor:
         """Tensors of all members ``(N, committee, 3, 3)``, or of their mean ``(N, 1, 3, 3)``."""
         if not len(nb.species):
             return nb.vectors.new_zeros(0, 1 if mean else self.committee, 3, 3)
         if not len(self.heads) and nb.vectors.device.type == "cpu" and not nb.vectors.requires_grad:
-            components = self._fused(mean)(nb) * self.scales[nb.species][:, None, None]
+            components = self._fused(mean)(nb) * self._units()[nb.species][:, None, None]
         else:
             components = self._components(nb, mean)
         if self.surroundings:
             components = components + self._messages(nb, self.channels(nb) if channels is None else channels, mean)
+        # Filled in at the end, so that no derivative is multiplied by NaN.
+        components = components.masked_fill(self.scales.isnan()[nb.species][:, None, None], torch.nan)
         return torch.einsum("nck,kij->ncij", components, self.basis_change.to(nb.vectors))
 
     def _messages(self, nb: Neighbourhoods, channels: torch.Tensor, mean: bool) -> torch.Tensor:
         """What messages add, ``(N, members, 5)``."""
         if nb.vectors.device.type == "cpu" and not nb.vectors.requires_grad:
-            return self._fused_messages(mean)(nb, channels) * self.scales[nb.species][:, None, None]
+            return self._fused_messages(mean)(nb, channels) * self._units()[nb.species][:, None, None]
         return self.plain_messages(nb, channels, mean)
 
     def plain_messages(self, nb: Neighbourhoods, channels: torch.Tensor, mean: bool) -> torch.Tensor:
         """What messages add, ``(N, members, 5)``, by operations of torch: the reference, and for other devices."""
         bonds = Bonds(nb, cast(Surroundings, self.surroundings).basis)
         out = nb.vectors.new_zeros(len(nb.species), 1 if mean else self.committee, 5)
-        for s, (part, scale) in enumerate(zip(self.messages, self.scales, strict=True)):
+        for s, (part, scale) in enumerate(zip(self.messages, self._units(), strict=True)):
             centres = (nb.species == s).nonzero()[:, 0]
             if len(centres):
                 out[centres] = scale * part(channels, bonds, bonds.rows_among(centres), len(centres), mean)
@@ -300,23 +317,25 @@ class EFGModel(LocalModel):
 
     def _compile(self, name: tuple[Any, ...], parts: Iterable[nn.Module], make: Callable[[], Form]) -> Form:
         """A compiled form, made when first needed and again when the weights of its parts have changed."""
-        state = [number for part in parts for t in part.buffers() for number in (t.data_ptr(), t._version)]
+        weights = [weight for part in parts for weight in part.buffers()]
+        state = [weight._version for weight in weights]
         known = self._compiled.get((*name, self.dtype))
-        if known is None or known[0] != state:
-            known = state, make()
+        # Those it was made of are held, so that no other tensor can come to lie at their address.
+        if known is None or known[1] != state or any(a is not b for a, b in zip(known[0], weights, strict=True)):
+            known = weights, state, make()
             self._compiled[*name, self.dtype] = known
-        return known[1]
+        return known[2]
 
     def _components(self, nb: Neighbourhoods, mean: bool) -> torch.Tensor:
         """Components ``(N, members, 5)`` by operations of torch, which can be differentiated and run anywhere."""
-        networks = self.backbone.elements()
+        networks, units = self.backbone.elements(), self._units()
 
         def head(s: int, block: torch.Tensor) -> torch.Tensor:
             if not networks:
-                return self.linear[s](block, mean) * self.scales[s]
+                return self.linear[s](block, mean) * units[s]
             components = self.heads[s](*networks[s](block), mean)
             if len(self.linear):
                 components = components + self.linear[s](block, mean)
-            return components * self.scales[s]
+            return components * units[s]
 
         return self.per_centre(nb, head)

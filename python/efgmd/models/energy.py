@@ -55,7 +55,6 @@ class EnergyModel(LocalModel):
         self.repulsion = ShortRangeRepulsion([atomic_numbers[e] for e in self.elements])
         self.training_range = TrainingRange(len(sizes), sizes[0])
         self._compiled: FusedEnergy | None = None
-        self._parameters_at_hand = tuple(self.parameters())  # walking through modules is slow
         self.register_buffer("references", torch.zeros(len(self.elements), dtype=torch.float64))
 
     def set_energy_references(self, references: dict[str, float]) -> None:
@@ -76,9 +75,15 @@ class EnergyModel(LocalModel):
     def _apply(self, fn, recurse=True):
         """Convert everything but the element references, which stay in float64 so that large ones cost no digits."""
         exact = self.references
+        self._compiled = None
         super()._apply(fn, recurse)
         self.references = exact.to(self.references.device)
         return self
+
+    def requires_grad_(self, requires_grad: bool = True) -> "EnergyModel":
+        """Fix the parameters, or let them be trained; see :meth:`energies_and_pair_forces`."""
+        self._compiled = None
+        return super().requires_grad_(requires_grad)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the compiled form behind in copies."""
@@ -102,16 +107,13 @@ class EnergyModel(LocalModel):
         """Energies ``(N,)`` in eV (float64) and dE_total/d vectors ``(P, 3)`` in eV/angstrom.
 
         The force of a pair is added to its centre and taken from its neighbour. A model whose parameters are fixed
-        (``requires_grad_(False)``, as loaded from a file) is evaluated by a compiled kernel on the CPU; its weights
-        must not change any more.
+        (``requires_grad_(False)``, as loaded from a file) is evaluated by a compiled kernel on the CPU; after the first
+        evaluation its weights must not change, unless it is fixed anew.
         """
         if not len(nb.species):
             return nb.vectors.new_zeros(0, dtype=torch.float64), torch.zeros_like(nb.vectors)
-        fixed = not any(p.requires_grad for p in self._parameters_at_hand)
-        if fixed and nb.vectors.device.type == "cpu":
-            energies, gradient = self._fused()(nb)
-        else:
-            energies, gradient = self.differentiated(nb)
+        compiled = self._fused() if nb.vectors.device.type == "cpu" else None
+        energies, gradient = compiled(nb) if compiled else self.differentiated(nb)
         return energies + self.references[nb.species], gradient
 
     def extrapolation(self, nb: Neighbourhoods) -> torch.Tensor:
@@ -162,9 +164,9 @@ class EnergyModel(LocalModel):
             (gradient,) = torch.autograd.grad(energies.sum(), vectors)
         return energies.detach().double(), gradient
 
-    def _fused(self) -> FusedEnergy:
-        """The compiled form, made when first needed and again after a change of dtype."""
-        if self._compiled is None or self._compiled.dtype != self.dtype:
+    def _fused(self) -> FusedEnergy | None:
+        """The compiled form of a model whose parameters are fixed, made when first needed; None for others."""
+        if self._compiled is None and not any(parameter.requires_grad for parameter in self.parameters()):
             heads = cast(list[nn.Sequential], list(self.heads))
             self._compiled = FusedEnergy(self.backbone.elements(), heads, self.repulsion, self.dtype)
         return self._compiled

@@ -4,8 +4,8 @@ from typing import Any, cast
 
 import torch
 
-from efgmd import _kernels
 from efgmd.models.backbone import LIMIT, ElementBackbone
+from efgmd.models.kernel_calls import addresses, kernel_class
 from efgmd.models.neighbourhoods import Neighbourhoods
 from efgmd.models.products import ProductTable
 from efgmd.models.repulsion import ShortRangeRepulsion
@@ -75,9 +75,8 @@ class FusedEnergy:
         dtype: torch.dtype,
     ):
         self.dtype = dtype
-        double = dtype == torch.float64
-        kernel = _kernels.ElementEnergyDouble if double else _kernels.ElementEnergyFloat
-        self._repel = repulsion.compiled().add_double if double else repulsion.compiled().add_float
+        kernel = kernel_class("ElementEnergy", dtype)
+        self._repulsion = repulsion.compiled(dtype)
         self._elements = [
             kernel(
                 _weights(b, h),
@@ -101,15 +100,14 @@ class FusedEnergy:
         ValueError
             If arrays are not contiguous on the CPU or the vectors have another dtype than the model.
         """
-        arrays = (nb.species, nb.first, nb.neighbour_species, nb.vectors)
-        if nb.vectors.dtype != self.dtype or not all(t.is_contiguous() and t.device.type == "cpu" for t in arrays):
-            raise ValueError("fused energy: arrays must be contiguous, on the CPU and in the model's dtype")
         energies = torch.empty(len(nb.species), dtype=torch.float64)
         gradient = torch.empty_like(nb.vectors)
-        first, neighbours, vectors = nb.first.data_ptr(), nb.neighbour_species.data_ptr(), nb.vectors.data_ptr()
-        results = energies.data_ptr(), gradient.data_ptr()
+        species, *pairs, slope = addresses(
+            self.dtype, (nb.species, nb.first, nb.neighbour_species), (nb.vectors, gradient)
+        )
+        results = energies.data_ptr(), slope
         for s, element in enumerate(self._elements):
             order = (nb.species == s).nonzero()[:, 0].contiguous()
-            element.evaluate(len(order), order.data_ptr(), first, neighbours, vectors, *results)
-        self._repel(len(nb.species), nb.species.data_ptr(), first, neighbours, vectors, *results)
+            element.evaluate(len(order), order.data_ptr(), *pairs, *results)
+        self._repulsion.add(len(nb.species), species, *pairs, *results)
         return energies, gradient

@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 
-from efgmd import _kernels
 from efgmd.models.density import DensityBasis
+from efgmd.models.kernel_calls import addresses, kernel_class
 from efgmd.models.linear import LinearTensor, triple_paths
 from efgmd.models.neighbourhoods import Neighbourhoods
 from efgmd.models.products import merged_table
@@ -77,7 +77,7 @@ class FusedLinear:
     def __init__(self, parts: list[LinearTensor], basis: DensityBasis, dtype: torch.dtype, mean: bool):
         self.dtype = dtype
         self.members = 1 if mean else len(parts[0].pair)
-        kernel = _kernels.ElementTensorDouble if dtype == torch.float64 else _kernels.ElementTensorFloat
+        kernel = kernel_class("ElementTensor", dtype)
         self._elements = []
         for part in parts:
             weights, members, rank = _weights(part, mean)
@@ -92,19 +92,10 @@ class FusedLinear:
         ValueError
             If arrays are not contiguous on the CPU or the vectors have another dtype than the model.
         """
-        arrays = (nb.species, nb.first, nb.neighbour_species, nb.vectors)
-        if nb.vectors.dtype != self.dtype or not all(t.is_contiguous() and t.device.type == "cpu" for t in arrays):
-            raise ValueError("fused linear model: arrays must be contiguous, on the CPU and in the model's dtype")
         components = nb.vectors.new_empty(len(nb.species), self.members, 5)
+        pairs = addresses(self.dtype, (nb.first, nb.neighbour_species), (nb.vectors, components))
         for s, element in enumerate(self._elements):
             order = (nb.species == s).nonzero()[:, 0].contiguous()
             if len(order):
-                element.evaluate(
-                    len(order),
-                    order.data_ptr(),
-                    nb.first.data_ptr(),
-                    nb.neighbour_species.data_ptr(),
-                    nb.vectors.data_ptr(),
-                    components.data_ptr(),
-                )
+                element.evaluate(len(order), order.data_ptr(), *pairs)
         return components

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import torch
 
-from efgmd import _kernels
 from efgmd.models.density import DensityBasis
 from efgmd.models.fused_linear import CHUNK
+from efgmd.models.kernel_calls import addresses, kernel_class
 from efgmd.models.messages import DEGREE, MessageTensor, Surroundings, message_paths
 from efgmd.models.neighbourhoods import Neighbourhoods
 from efgmd.models.products import table
@@ -27,7 +27,7 @@ class FusedSurroundings:
         buffers = {"mean": surroundings.mean, "maps": surroundings.maps}
         weights: dict[str, object] = {name: buffer.detach().double().numpy() for name, buffer in buffers.items()}
         self.dtype, self._rank = dtype, surroundings.rank
-        kernel = _kernels.ChannelsDouble if dtype == torch.float64 else _kernels.ChannelsFloat
+        kernel = kernel_class("Channels", dtype)
         basis = surroundings.basis
         self._kernel = kernel(weights, basis.n_species, basis.n_radial, basis.cutoff, basis.r0, self._rank)
 
@@ -39,11 +39,9 @@ class FusedSurroundings:
         ValueError
             If arrays are not contiguous on the CPU or not of the model's dtype.
         """
-        arrays = (nb.species, nb.first, nb.neighbour_species, nb.vectors)
-        if nb.vectors.dtype != self.dtype or not all(t.is_contiguous() and t.device.type == "cpu" for t in arrays):
-            raise ValueError("fused channels: arrays must be contiguous, on the CPU and in the model's dtype")
         channels = nb.vectors.new_empty(len(nb.species), (DEGREE + 1) ** 2, self._rank)
-        self._kernel.evaluate(len(nb.species), *(t.data_ptr() for t in (*arrays, channels)))
+        integers = nb.species, nb.first, nb.neighbour_species
+        self._kernel.evaluate(len(nb.species), *addresses(self.dtype, integers, (nb.vectors, channels)))
         return channels.transpose(0, 1)
 
 
@@ -77,7 +75,7 @@ class FusedMessages:
             "index_b": products.index_b.numpy(),
             "coefficient": products.values.numpy(),
         }
-        kernel = _kernels.MessagesDouble if dtype == torch.float64 else _kernels.MessagesFloat
+        kernel = kernel_class("Messages", dtype)
         sizes = basis.n_species, basis.n_radial, basis.cutoff, basis.r0
         self._kernel = kernel(weights, *sizes, self.members, weight.shape[5])
 
@@ -102,11 +100,7 @@ class FusedMessages:
         if self._padding:
             sent = torch.nn.functional.pad(sent, (0, self._padding))
         sent = sent.contiguous()
-        arrays = (nb.species, nb.first, nb.neighbour_species, nb.neighbour, nb.vectors)
-        alike = nb.vectors.dtype == sent.dtype == self.dtype
-        if not alike or not all(t.is_contiguous() and t.device.type == "cpu" for t in arrays):
-            raise ValueError("fused messages: arrays must be contiguous, on the CPU and in the model's dtype")
         components = nb.vectors.new_empty(len(nb.species), self.members, 5)
-        addresses = [t.data_ptr() for t in (*arrays, sent, components)]
-        self._kernel.evaluate(len(nb.species), *addresses)
+        integers = nb.species, nb.first, nb.neighbour_species, nb.neighbour
+        self._kernel.evaluate(len(nb.species), *addresses(self.dtype, integers, (nb.vectors, sent, components)))
         return components

@@ -91,6 +91,8 @@ def save_model(path: str | Path, model: LocalModel, training: dict[str, Any] | N
     }
     if isinstance(model, EnergyModel):
         metadata["training_range"] = model.training_range.known
+    if isinstance(model, EFGModel):
+        metadata["without_tensors"] = list(model.without_tensors)
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)

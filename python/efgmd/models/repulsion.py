@@ -1,11 +1,13 @@
 """Screened nuclear repulsion at distances far inside a bond, where no training data exist."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from ase.data import covalent_radii
 from torch import nn
 
-from efgmd import _kernels
+from efgmd.models.kernel_calls import kernel_class
 from efgmd.models.neighbourhoods import Neighbourhoods
 
 # Ziegler, Biersack, Littmark universal screening function: phi(x) = sum_k c_k exp(-d_k x), and e^2/(4 pi eps0), eV A.
@@ -38,10 +40,10 @@ class ShortRangeRepulsion(nn.Module):
         self.register_buffer("screening", (0.46850 / (power[:, None] + power)).float(), persistent=False)
         self.longest = float(self.reach.max())
 
-    def compiled(self) -> _kernels.Repulsion:
-        """The same function with its derivative as a kernel, which computes in double precision."""
+    def compiled(self, dtype: torch.dtype) -> Any:
+        """The same function with its derivative as a kernel for vectors of this dtype; it works in double precision."""
         tables = {"reach": self.reach, "charge": self.charge, "screening": self.screening}
-        return _kernels.Repulsion(
+        return kernel_class("Repulsion", dtype)(
             len(self.reach),
             {
                 **{name: table.double().numpy() for name, table in tables.items()},

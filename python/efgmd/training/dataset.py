@@ -1,6 +1,7 @@
 """Training data: files, runs, the split into training and validation frames, and their tensors."""
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from efgmd.errors import DataError
-from efgmd.frames.labels import LabelKeys
+from efgmd.frames.labels import LabelKeys, known_atoms
 from efgmd.frames.neighbours import Batch, PairList, join, neighbourhoods, volume
 from efgmd.frames.readers import read_frames
 
@@ -65,7 +66,7 @@ class LabelledFrames:
 
 
 def load(paths: Sequence[str | Path], kind: str, keys: LabelKeys | None = None) -> LabelledFrames:
-    """Read the frames of several files.
+    """Read the frames of several files. Those for an EFG model may have the tensors of some atoms only.
 
     Raises
     ------
@@ -76,7 +77,7 @@ def load(paths: Sequence[str | Path], kind: str, keys: LabelKeys | None = None) 
     loaded = LabelledFrames([], [], [])
     seen: dict[bytes, str] = {}
     for path in paths:
-        frames = read_frames(path, keys, REQUIRED[kind])
+        frames = read_frames(path, keys, REQUIRED[kind], some_tensors=True)
         digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         loaded.files.append(FrameFile(Path(path).name, digest, len(frames)))
         for number, atoms in enumerate(frames):
@@ -206,6 +207,12 @@ def composition(frames: Sequence[Atoms], elements: Sequence[str]) -> NDArray[np.
     return np.array([[row.count(element) for element in elements] for row in symbols], dtype=np.float64)
 
 
+def tensor_counts(frames: Sequence[Atoms], elements: Sequence[str]) -> NDArray[np.int64]:
+    """Number of atoms of each element that have an EFG tensor, of shape ``(n_elements,)``."""
+    symbols = np.concatenate([np.array(atoms.get_chemical_symbols())[known_atoms(atoms)] for atoms in frames])
+    return np.array([np.count_nonzero(symbols == element) for element in elements])
+
+
 def element_references(counts: NDArray[np.float64], energies: NDArray[np.float64]) -> NDArray[np.float64]:
     """Energy of each element, eV, that together explain the total energies best, in the least-squares sense.
 
@@ -224,15 +231,14 @@ def element_references(counts: NDArray[np.float64], energies: NDArray[np.float64
 def efg_scales(frames: Sequence[Atoms], elements: Sequence[str]) -> dict[str, float]:
     """Spread sigma of the EFG components of each element, a.u.: the root mean square of the nine components.
 
-    The mean of a traceless tensor over orientations is zero, so no mean is subtracted. Elements that do not occur, or
-    whose tensors all vanish, get 1.
+    The mean of a traceless tensor over orientations is zero, so no mean is subtracted. Elements whose tensors all
+    vanish get 1, those of which no atom has a tensor NaN.
     """
     scales = {}
     for element in elements:
-        tensors = [a.arrays["efg"][np.array(a.get_chemical_symbols()) == element].reshape(-1) for a in frames]
-        components = np.concatenate(tensors)
-        sigma = float(np.sqrt(np.mean(components**2))) if components.size else 0.0
-        scales[element] = sigma or 1.0
+        chosen = [known_atoms(atoms) & (np.array(atoms.get_chemical_symbols()) == element) for atoms in frames]
+        tensors = np.concatenate([atoms.arrays["efg"][rows] for atoms, rows in zip(frames, chosen, strict=True)])
+        scales[element] = (float(np.sqrt(np.mean(tensors**2))) or 1.0) if len(tensors) else math.nan
     return scales
 
 
@@ -244,8 +250,8 @@ class Prepared:
     ----------
     labels
         For an energy model ``energy`` (1,) after subtraction of the references, ``forces`` (N, 3), ``stress``
-        (1, 3, 3) and ``has_stress`` (1,); for an EFG model ``efg`` (N, 3, 3) and ``member_weights``, (N, committee) or
-        (N, 1).
+        (1, 3, 3) and ``has_stress`` (1,); for an EFG model ``efg`` (N, 3, 3), ``known`` (N,), which says whether an
+        atom has a tensor (if not, its ``efg`` is zero), and ``member_weights``, (N, committee) or (N, 1).
     """
 
     pairs: PairList
@@ -279,8 +285,9 @@ def prepare(
         pairs = neighbourhoods(atoms, cutoff, elements, dtype, origin)
         cell_volume = volume(atoms)
         if kind == "efg":
-            tensors = torch.from_numpy(atoms.arrays["efg"]).to(dtype)
-            labels = {"efg": tensors, "member_weights": tensors.new_ones(len(atoms), 1)}
+            known = torch.from_numpy(known_atoms(atoms))
+            tensors = torch.from_numpy(np.where(known[:, None, None], atoms.arrays["efg"], 0.0)).to(dtype)
+            labels = {"efg": tensors, "known": known, "member_weights": tensors.new_ones(len(atoms), 1)}
         else:
             results = atoms.calc.results
             has_stress = "stress" in results and cell_volume > 0

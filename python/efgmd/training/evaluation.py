@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from efgmd.frames.labels import known_atoms
 from efgmd.frames.neighbours import batch_of
 from efgmd.training.dataset import LabelledFrames
 from efgmd.training.objectives import EV_PER_A3_IN_GPA
@@ -149,18 +150,21 @@ def _compare_energy(model: Any, data: LabelledFrames) -> tuple[dict[str, Any], l
 
 
 def _efg_predictions(model: Any, data: LabelledFrames) -> dict[str, list[FloatArray]]:
-    """Reference and predicted tensors, each ``(n, 3, 3)``, and expected errors ``(n,)``, by element that occurs."""
+    """Reference and predicted tensors, each ``(n, 3, 3)``, and expected errors ``(n,)``, by element that has both."""
     symbols, reference, predicted, expected = [], [], [], []
+    judged = [element for element in model.elements if element not in model.without_tensors]
     for atoms, origin in zip(data.frames, data.origins, strict=True):
         batch = batch_of(atoms, model.cutoff, model.elements, model.dtype, origin).to(_device(model))
         with torch.no_grad():
             members = model.members(batch.neighbourhoods)
-            expected.append(_numpy(model.uncertainty(batch.neighbourhoods, members)))
-        predicted.append(_numpy(members.mean(1)))
-        reference.append(atoms.arrays["efg"])
-        symbols += atoms.get_chemical_symbols()
+            spread = _numpy(model.uncertainty(batch.neighbourhoods, members))
+        known = known_atoms(atoms)
+        expected.append(spread[known])
+        predicted.append(_numpy(members.mean(1))[known])
+        reference.append(atoms.arrays["efg"][known])
+        symbols.append(np.array(atoms.get_chemical_symbols())[known])
     columns = [np.concatenate(part) for part in (reference, predicted, expected)]
-    by_element = {element: np.array(symbols) == element for element in model.elements}
+    by_element = {element: np.concatenate(symbols) == element for element in judged}
     return {element: [part[chosen] for part in columns] for element, chosen in by_element.items() if chosen.any()}
 
 

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from efgmd.errors import ConfigError
 from efgmd.frames.neighbours import Batch
 from efgmd.models import EFGModel
-from efgmd.training.dataset import LabelledFrames, Prepared, composition
+from efgmd.training.dataset import LabelledFrames, Prepared, tensor_counts
 from efgmd.training.predictions import predict_efg, predict_energy
 
 EV_PER_A3_IN_GPA = 160.21766208
@@ -68,6 +69,25 @@ class EnergyObjective:
         }
         self.weights = {**self.default_weights, **weights}
         self.has_stress = bool(stress.numel())
+
+    def check(self, name: str, frames: Sequence[Prepared]) -> None:
+        """Refuse frames that have nothing to learn or to be judged by.
+
+        Parameters
+        ----------
+        name
+            Of the set of frames.
+        frames
+            All of them.
+
+        Raises
+        ------
+        ConfigError
+            Only the stress has a weight, and no frame has a stress.
+        """
+        stressed = any(bool(frame.labels["has_stress"]) for frame in frames)
+        if not (self.weights["energy"] or self.weights["forces"] or stressed):
+            raise ConfigError(f"weights: only the stress has one, and no {name} frame has a stress")
 
     def _squares(self, model: nn.Module, batch: Batch, labels: Labels, create_graph: bool) -> dict[str, Tensor]:
         predicted = predict_energy(model, batch, create_graph)
@@ -141,29 +161,50 @@ class EFGObjective:
         scales: Mapping[str, float],
         weights: Mapping[str, float],
     ) -> None:
-        counts = composition(data.frames, elements).sum(axis=0)
+        counts = tensor_counts(data.frames, elements)
         self.elements = tuple(elements)
-        self.sigma = np.array([scales[element] for element in elements])
+        self.sigma = np.nan_to_num([scales[element] for element in elements], nan=1.0)
         weight = np.array([weights.get(element, 1.0) for element in elements]) * (counts > 0)
-        self.weights = weight / weight.sum()
+        self._learnt = counts > 0
+        self.weights = weight / (weight.sum() or 1.0)
         # An atom's weight makes the mean over atoms the weighted mean over elements, and a batch's loss unbiased.
         per_atom = self.weights / self.sigma**2 * counts.sum() / np.maximum(counts, 1)
         self._per_atom = torch.tensor(per_atom)
 
+    def check(self, name: str, frames: Sequence[Prepared]) -> None:
+        """Refuse frames that have nothing to learn or to be judged by.
+
+        Parameters
+        ----------
+        name
+            Of the set of frames.
+        frames
+            All of them.
+
+        Raises
+        ------
+        ConfigError
+            No atom that has a tensor is of an element that has a weight.
+        """
+        weights = torch.from_numpy(self.weights)
+        if not any(weights[frame.pairs.neighbourhoods.species[frame.labels["known"]]].any() for frame in frames):
+            raise ConfigError(f"weights: the {name} frames have no tensors of an element that is learnt")
+
     def loss(self, model: nn.Module, batch: Batch, labels: Labels) -> Tensor:
         """Loss of a batch, differentiable with respect to the model's parameters."""
-        members = cast(EFGModel, model).members(batch.neighbourhoods)
-        squares = (members - labels["efg"][:, None]).square().mean(dim=(2, 3))
+        known = labels["known"]
+        members = cast(EFGModel, model).members(batch.neighbourhoods)[known]
+        squares = (members - labels["efg"][known][:, None]).square().mean(dim=(2, 3))
         self._per_atom = self._per_atom.to(squares)
-        per_atom = self._per_atom[batch.neighbourhoods.species]
-        return (per_atom[:, None] * labels["member_weights"] * squares).mean()
+        per_atom = self._per_atom[batch.neighbourhoods.species[known]]
+        return (per_atom[:, None] * labels["member_weights"][known] * squares).mean()
 
     def accumulate(self, sums: Sums, model: nn.Module, batch: Batch, labels: Labels) -> None:
         """Add a batch's squared errors to ``sums``."""
         with torch.no_grad():
             squares = (predict_efg(model, batch) - labels["efg"]).square().mean(dim=(1, 2))
-        for k, element in enumerate(self.elements):
-            sums.add(element, squares[batch.neighbourhoods.species == k])
+        for k in np.flatnonzero(self._learnt):
+            sums.add(self.elements[k], squares[(batch.neighbourhoods.species == k) & labels["known"]])
 
     def mean_loss(self, sums: Sums) -> float:
         """The loss over everything accumulated."""

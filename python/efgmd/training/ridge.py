@@ -56,7 +56,7 @@ class LinearFit:
 
 
 def fit_linear(model: EFGModel, frames: Sequence[Prepared], runs: Sequence[str], seed: int) -> dict[str, LinearFit]:
-    """Fit the linear part of a model whose scales are set.
+    """Fit the linear part of a model whose scales are set, to the atoms that have tensors.
 
     The labels of the frames are changed so that the network, trained on them next, learns what the linear part misses
     on runs it was not fitted to: each label grows by the difference of the full fit and the fit without its run.
@@ -75,12 +75,12 @@ def fit_linear(model: EFGModel, frames: Sequence[Prepared], runs: Sequence[str],
 
     Returns
     -------
-    Fit of each element that occurs.
+    Fit of each element that has tensors.
 
     Raises
     ------
     DataError
-        An element occurs in one run only, so that nothing tells how strong the regularisation must be.
+        An element has tensors in one run only, so that nothing tells how strong the regularisation must be.
     """
     names, device = sorted(set(runs)), model.scales.device
     model.cpu()  # the algebra is NumPy's
@@ -88,21 +88,25 @@ def fit_linear(model: EFGModel, frames: Sequence[Prepared], runs: Sequence[str],
     nb = batch.neighbourhoods
     nb = nb._replace(vectors=nb.vectors.double())
     blocks, layout = model.backbone.densities(nb)
-    messages = _Messages(model, nb) if model.surroundings else None
-    target = cartesian_to_l2(labels["efg"].double().cpu().numpy())
+    target, known = cartesian_to_l2(labels["efg"].double().cpu().numpy()), labels["known"].cpu()
+    messages = None
+    if model.surroundings:
+        learnt = torch.bincount(nb.species[known], minlength=len(model.elements)) > 0
+        messages = _Messages(model, nb, keep=bool((~learnt & ~model.scales.isnan()).any()))
     run = np.array([names.index(name) for name in runs])[batch.frame.numpy()]
     bootstrap = np.random.default_rng((seed, 17)).exponential(size=(len(names), model.committee))
     change = np.zeros_like(target)
     fits = {}
     centres = torch.split(layout.order, layout.counts)
-    for s, (block, chosen) in enumerate(zip(blocks, (part.numpy() for part in centres), strict=True)):
+    for s, (block, atoms) in enumerate(zip(blocks, centres, strict=True)):
+        block, chosen = block[:, known[atoms]], atoms[known[atoms]].numpy()
         if not len(chosen):
             continue
         element = model.elements[s]
         if len(set(run[chosen])) < 2:
             raise DataError(
-                f"{element} occurs in one run of the training frames only, so the linear part cannot be regularised: "
-                "add runs, or leave it out with --set linear=false"
+                f"{element} has tensors in one run of the training frames only, so the linear part cannot be "
+                "regularised: add runs, or leave it out with --set linear=false"
             )
         scale = float(model.scales[s])
         sent, reduction = messages.features(torch.from_numpy(chosen)) if messages else (None, None)
@@ -127,17 +131,21 @@ class _Messages:
     Parameters
     ----------
     model
-        Its ``surroundings`` are fitted to the atoms.
+        Its ``surroundings`` are fitted to the atoms, unless they are kept.
     nb
         All of them.
+    keep
+        Whether there are elements that the model knows and the frames do not teach: their weights belong to the
+        channels that are there.
     """
 
-    def __init__(self, model: EFGModel, nb: Neighbourhoods) -> None:
+    def __init__(self, model: EFGModel, nb: Neighbourhoods, keep: bool) -> None:
         surroundings = cast(Surroundings, model.surroundings)
         precise = copy.deepcopy(surroundings).double()
-        precise.fit(nb)
-        surroundings.load_state_dict(precise.state_dict())  # rounds to the precision of the model
-        precise.load_state_dict(surroundings.state_dict())
+        if not keep:
+            precise.fit(nb)
+            surroundings.load_state_dict(precise.state_dict())  # rounds to the precision of the model
+            precise.load_state_dict(surroundings.state_dict())
         self._channels = precise(nb)
         self._bonds, self._kinds = Bonds(nb, surroundings.basis), len(model.elements)
 

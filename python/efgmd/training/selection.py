@@ -181,7 +181,7 @@ def _spread(models: Sequence[Any], batch: Batch) -> float:
         else:
             tensors = torch.stack([model(batch.neighbourhoods) for model in models])
             relative = tensors.var(0).mean((1, 2)).sqrt() / first.scales[species]
-        present = torch.unique(species)
+        present = [s for s in torch.unique(species) if not first.scales[s].isnan()]
         return float(torch.stack([relative[species == s].square().mean() for s in present]).mean().sqrt())
 
 

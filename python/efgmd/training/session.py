@@ -1,5 +1,6 @@
 """One training run from files to a model file."""
 
+import math
 import platform
 import shutil
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,7 @@ from efgmd.training.dataset import (
     refuse_overlap,
     run_names,
     split_runs,
+    tensor_counts,
     weigh_members,
 )
 from efgmd.training.journal import Journal
@@ -120,12 +122,16 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
         references = _fit_references(model, training, config, network=source is not None and source.kind == "energy")
     else:
         sigma = efg_scales(training.frames, model.elements)
-        if source is None or source.kind != "efg":
-            model.set_scales(sigma)
+        unlearnt = model.without_tensors if source is not None and source.kind == "efg" else model.elements
+        scales = dict(zip(model.elements, model.scales.tolist(), strict=True))
+        model.set_scales(scales | {element: sigma[element] for element in unlearnt})
     frames, held_out = (
         prepare(part, config.kind, model.elements, model.cutoff, model.dtype, references)
         for part in (training, validation)
     )
+    objective = _objective(config, training, frames, model.elements, sigma)
+    objective.check("training", frames)
+    objective.check("validation", held_out)
     fits: dict[str, LinearFit] = {}
     if config.kind == "efg":
         runs = run_names(training, config.split_by)
@@ -135,7 +141,6 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
             fits = fit_linear(model, frames, runs, config.seed)
             if source is None or source.kind != "efg":
                 model.silence_network()
-    objective = _objective(config, training, frames, model.elements, sigma)
     fingerprint = {
         "settings": config.fingerprint() | {"model": model.hyperparameters()},
         "data": data.sha256,
@@ -185,7 +190,7 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
             judge("test", test)
         record = _record(config, learnt, len(validation.frames), outcome, model)
         record |= {"accuracy": accuracy, "initial_model_sha256": getattr(source, "sha256", None)}
-        record |= {"sigma_au": sigma} if sigma else {}
+        record |= {"sigma_au": {e: s for e, s in sigma.items() if not math.isnan(s)}} if sigma else {}
         record |= {"linear_fit": {element: vars(fit) for element, fit in fits.items()}} if fits else {}
         save_model(files.output, model, record)
         journal.log(f"model written to {files.output}")
@@ -209,11 +214,11 @@ def _check_refit(model: Any, training: LabelledFrames, validation: LabelledFrame
     """Refuse what `_refit` could not solve, before anything has been computed."""
     if not isinstance(model, EFGModel) or any(True for _ in model.parameters()):
         raise ConfigError("refit: only a linear EFG model can be solved again; train one with --set channels=0")
-    known = elements_of(training.frames)
-    if new := [element for element in elements_of(validation.frames) if element not in known]:
+    counts = [tensor_counts(part.frames, model.elements) for part in (training, validation)]
+    if new := [element for element, old, added in zip(model.elements, *counts, strict=True) if added and not old]:
         raise DataError(
-            f"refit: validation frames hold {', '.join(new)}, which no training frame does, so nothing would judge "
-            "their tensors; move some of these frames to training or leave out --refit"
+            f"refit: validation frames hold tensors of {', '.join(new)}, which no training frame does, so nothing "
+            "would judge them; move some of these frames to training or leave out --refit"
         )
 
 
