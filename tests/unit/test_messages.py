@@ -187,7 +187,8 @@ def test_a_function_of_neighbours_surroundings_is_learnt():
             atoms = structure(seed)
             batch = batch_of(atoms, 4.5, ELEMENTS, torch.float64)
             pairs = (batch.neighbourhoods, batch.centre, batch.neighbour)
-            labels = {"efg": teacher(batch.neighbourhoods), "member_weights": torch.ones(len(atoms), 1)}
+            known = torch.ones(len(atoms), dtype=torch.bool)
+            labels = {"efg": teacher(batch.neighbourhoods), "known": known, "member_weights": torch.ones(len(atoms), 1)}
             frames.append(Prepared(PairList(*pairs), atoms.get_volume(), labels))
         before = [frame.labels["efg"].clone() for frame in frames]
         student = EFGModel(

@@ -201,7 +201,7 @@ def test_a_refit_needs_training_frames_of_all_elements(tmp_path, frames_file):
     write(judge, frames, format="extxyz")
     settings = {"kind": "efg", "model": {**LINEAR, "n_radial": 4}, "refit": True}
     elements = (*sorted(set(read(frames_file).get_chemical_symbols())), "Xe")
-    with pytest.raises(DataError, match="validation frames hold Xe, which no training frame does"):
+    with pytest.raises(DataError, match="validation frames hold tensors of Xe, which no training frame does"):
         train(
             TrainingConfig(**settings, elements=elements),
             TrainingFiles([frames_file], [judge], [], tmp_path / "efg.safetensors"),
