@@ -41,9 +41,7 @@ template <typename T> class Channels {
       room.resize(MESSAGE_ROWS * BLOCK_CENTRES * (k + rank) + k * padded(MESSAGE_ROWS));
       const Radial<T> radial = {static_cast<T>(cutoff), static_cast<T>(r0), n_radial};
       for (int s = 0; s < species; s++) {
-        order.clear();
-        for (long i = 0; i < count; i++)
-          if (kind[i] == s) order.push_back(i);
+        pick(count, kind, s, order);
         const ChannelWeights<T> w = {species, rank, mean.data() + s * k, maps.data() + s * MESSAGE_L * k * rank};
         channels_of_element<T>(w, radial, norm.data(), static_cast<long>(order.size()), order.data(), begin,
                                reinterpret_cast<const long *>(neighbours), reinterpret_cast<const T *>(vectors),

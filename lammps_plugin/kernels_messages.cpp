@@ -30,6 +30,7 @@ template <typename T> class Messages {
     room.resize((static_cast<std::size_t>(MESSAGE_ROWS) * rank + 5 * m + 1) * 16);    // no vector has more lanes
   }
 
+  // Adds to the components.
   void evaluate(long count, std::uintptr_t kinds, std::uintptr_t first, std::uintptr_t neighbours, std::uintptr_t rows,
                 std::uintptr_t vectors, std::uintptr_t channels, std::uintptr_t components)
   {
@@ -38,7 +39,6 @@ template <typename T> class Messages {
     const T *x = reinterpret_cast<const T *>(vectors);
     sort_bonds(count, reinterpret_cast<const long *>(kinds), reinterpret_cast<const long *>(first),
                reinterpret_cast<const long *>(neighbours), x);
-    std::fill_n(reinterpret_cast<T *>(components), count * members * 5, T(0));
     const long of_pair = static_cast<long>(members) * paths * n_radial * rank;
     void *aligned = room.data();
     std::size_t space = room.size() * sizeof(T);

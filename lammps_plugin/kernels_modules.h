@@ -15,6 +15,14 @@ void bind_tensor(pybind11::module_ &m);       // fused linear EFG models
 void bind_channels(pybind11::module_ &m);     // what atoms tell their neighbours
 void bind_messages(pybind11::module_ &m);     // what messages add to linear EFG models
 
+// The centres of one kind, in their order.
+inline void pick(long count, const long *kinds, long kind, std::vector<long> &order)
+{
+  order.clear();
+  for (long i = 0; i < count; i++)
+    if (kinds[i] == kind) order.push_back(i);
+}
+
 // The numbers of an array among a model's weights.
 template <typename T> std::vector<T> values(const pybind11::dict &weights, const char *name)
 {

@@ -49,23 +49,25 @@ template <typename T> class ElementEnergy {
       throw std::invalid_argument("ElementEnergy: arrays do not fit the given sizes");
   }
 
-  void evaluate(long count, std::uintptr_t order, std::uintptr_t first, std::uintptr_t neighbours,
+  // Of the centres whose species is `kind`.
+  void evaluate(long count, long kind, std::uintptr_t kinds, std::uintptr_t first, std::uintptr_t neighbours,
                 std::uintptr_t vectors, std::uintptr_t energies, std::uintptr_t grad_vectors)
   {
     py::gil_scoped_release release;
     const std::lock_guard<std::mutex> alone(busy);    // the scratch is this object's
+    pick(count, reinterpret_cast<const long *>(kinds), kind, order);
     switch (lmax) {
-      case 1: return run<1>(count, order, first, neighbours, vectors, energies, grad_vectors);
-      case 2: return run<2>(count, order, first, neighbours, vectors, energies, grad_vectors);
-      case 3: return run<3>(count, order, first, neighbours, vectors, energies, grad_vectors);
-      case 4: return run<4>(count, order, first, neighbours, vectors, energies, grad_vectors);
+      case 1: return run<1>(first, neighbours, vectors, energies, grad_vectors);
+      case 2: return run<2>(first, neighbours, vectors, energies, grad_vectors);
+      case 3: return run<3>(first, neighbours, vectors, energies, grad_vectors);
+      case 4: return run<4>(first, neighbours, vectors, energies, grad_vectors);
     }
   }
 
  private:
   template <int LMAX>
-  void run(long count, std::uintptr_t order, std::uintptr_t first, std::uintptr_t neighbours, std::uintptr_t vectors,
-           std::uintptr_t energies, std::uintptr_t grad_vectors)
+  void run(std::uintptr_t first, std::uintptr_t neighbours, std::uintptr_t vectors, std::uintptr_t energies,
+           std::uintptr_t grad_vectors)
   {
     const std::vector<T> norm = normalisation<T>(LMAX);
     DISPATCH({
@@ -103,7 +105,7 @@ template <typename T> class ElementEnergy {
       const long need = block_arrays<T>(w, n_radial, nullptr, unused);
       if (static_cast<long>(room.size()) < need) room.resize(need);
       const Radial<T> radial = {static_cast<T>(cutoff), static_cast<T>(r0), n_radial};
-      energy_of_element<T, LMAX>(w, radial, norm.data(), count, reinterpret_cast<const long *>(order),
+      energy_of_element<T, LMAX>(w, radial, norm.data(), static_cast<long>(order.size()), order.data(),
                                  reinterpret_cast<const long *>(first), reinterpret_cast<const long *>(neighbours),
                                  reinterpret_cast<const T *>(vectors), room.data(),
                                  reinterpret_cast<double *>(energies), reinterpret_cast<T *>(grad_vectors));
@@ -116,6 +118,7 @@ template <typename T> class ElementEnergy {
   std::vector<T> mean, mix, mix_back, remix, remix_back, inv_mean, inv_scale, w1, w1_back, b1, w2, w2_back, b2, w3, b3;
   OwnedTerms<T> pairs, pairs_back, contractions, contractions_back;
   std::vector<T> room;
+  std::vector<long> order;
   std::mutex busy;
 };
 

@@ -31,22 +31,23 @@ template <typename T> class ElementTensor {
       throw std::invalid_argument("ElementTensor: arrays do not fit the given sizes");
   }
 
-  void evaluate(long count, std::uintptr_t order, std::uintptr_t first, std::uintptr_t neighbours,
+  // Of the centres whose species is `kind`.
+  void evaluate(long count, long kind, std::uintptr_t kinds, std::uintptr_t first, std::uintptr_t neighbours,
                 std::uintptr_t vectors, std::uintptr_t components)
   {
     py::gil_scoped_release release;
     const std::lock_guard<std::mutex> alone(busy);    // the scratch is this object's
+    pick(count, reinterpret_cast<const long *>(kinds), kind, order);
     switch (lmax) {
-      case 2: return run<2>(count, order, first, neighbours, vectors, components);
-      case 3: return run<3>(count, order, first, neighbours, vectors, components);
-      case 4: return run<4>(count, order, first, neighbours, vectors, components);
+      case 2: return run<2>(first, neighbours, vectors, components);
+      case 3: return run<3>(first, neighbours, vectors, components);
+      case 4: return run<4>(first, neighbours, vectors, components);
     }
   }
 
  private:
   template <int LMAX>
-  void run(long count, std::uintptr_t order, std::uintptr_t first, std::uintptr_t neighbours, std::uintptr_t vectors,
-           std::uintptr_t components)
+  void run(std::uintptr_t first, std::uintptr_t neighbours, std::uintptr_t vectors, std::uintptr_t components)
   {
     const std::vector<T> norm = normalisation<T>(LMAX);
     DISPATCH({
@@ -65,7 +66,7 @@ template <typename T> class ElementTensor {
       const long need = linear_arrays<T>(w, n_radial, nullptr, unused);
       if (static_cast<long>(room.size()) < need) room.resize(need);
       const Radial<T> radial = {static_cast<T>(cutoff), static_cast<T>(r0), n_radial};
-      tensors_of_element<T, LMAX>(w, radial, norm.data(), count, reinterpret_cast<const long *>(order),
+      tensors_of_element<T, LMAX>(w, radial, norm.data(), static_cast<long>(order.size()), order.data(),
                                   reinterpret_cast<const long *>(first), reinterpret_cast<const long *>(neighbours),
                                   reinterpret_cast<const T *>(vectors), room.data(), reinterpret_cast<T *>(components));
     })
@@ -75,7 +76,7 @@ template <typename T> class ElementTensor {
   double cutoff, r0;
   std::vector<int> path_l1;
   std::vector<T> reduce, pair, cores;
-  std::vector<long> start;
+  std::vector<long> start, order;
   std::vector<int> ia, ib;
   std::vector<T> coefficient;
   std::vector<T> room;

@@ -35,7 +35,15 @@ class _ElementEnergy:
         limit: float,
     ) -> None: ...
     def evaluate(
-        self, count: int, order: int, first: int, neighbours: int, vectors: int, energies: int, gradient: int
+        self,
+        count: int,
+        kind: int,
+        kinds: int,
+        first: int,
+        neighbours: int,
+        vectors: int,
+        energies: int,
+        gradient: int,
     ) -> None: ...
 
 class ElementEnergyFloat(_ElementEnergy): ...
@@ -62,7 +70,9 @@ class _ElementTensor:
         members: int,
         rank: int,
     ) -> None: ...
-    def evaluate(self, count: int, order: int, first: int, neighbours: int, vectors: int, components: int) -> None: ...
+    def evaluate(
+        self, count: int, kind: int, kinds: int, first: int, neighbours: int, vectors: int, components: int
+    ) -> None: ...
 
 class ElementTensorFloat(_ElementTensor): ...
 class ElementTensorDouble(_ElementTensor): ...

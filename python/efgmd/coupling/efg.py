@@ -7,6 +7,7 @@ import numpy as np
 
 from efgmd.coupling.native import Floats, Integers, NativeModel
 from efgmd.errors import ModelFileError
+from efgmd.tensors import l2_basis
 
 # xx yy zz xy xz yz, LAMMPS' order of symmetric tensors.
 ROWS, COLUMNS = (0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2)
@@ -119,18 +120,19 @@ class NativeEFG(NativeModel):
     def _tensors(self, count: int, portions: Iterator[tuple[slice, slice, Any]], channels: Any) -> Floats:
         import torch
 
-        model = self.model()
+        model, six = self.model(), l2_basis()[:, ROWS, COLUMNS]
         tensors = np.empty((count, self.columns))
         for centres, _, neighbourhoods in portions:
             if not (self.uncertainty or self.members):
-                parts = [model(neighbourhoods, channels)[:, ROWS, COLUMNS]]
-            else:
-                members = model.members(neighbourhoods, channels)
-                parts = [members.mean(1)[:, ROWS, COLUMNS]]
-                if self.uncertainty:
-                    expected = model.uncertainty(neighbourhoods, members)
-                    parts += [expected[:, None], model.extrapolation(neighbourhoods, expected)[:, None]]
-                if self.members:
-                    parts.append(members[:, :, ROWS, COLUMNS].flatten(1))
+                components = model.components(neighbourhoods, channels)[:, 0].cpu().numpy()
+                np.matmul(components, six, out=tensors[centres])
+                continue
+            members = model.members(neighbourhoods, channels)
+            parts = [members.mean(1)[:, ROWS, COLUMNS]]
+            if self.uncertainty:
+                expected = model.uncertainty(neighbourhoods, members)
+                parts += [expected[:, None], model.extrapolation(neighbourhoods, expected)[:, None]]
+            if self.members:
+                parts.append(members[:, :, ROWS, COLUMNS].flatten(1))
             tensors[centres] = torch.cat(parts, dim=1).double().cpu().numpy()
         return tensors

@@ -214,7 +214,7 @@ class EFGModel(LocalModel):
         By a compiled kernel where the vectors are on the CPU and no derivative with respect to them is wanted.
         """
         surroundings = cast(Surroundings, self.surroundings)
-        if nb.vectors.device.type == "cpu" and not nb.vectors.requires_grad:
+        if self._fusible(nb):
             return self._compile(
                 (FusedSurroundings,), [surroundings], lambda: FusedSurroundings(surroundings, self.dtype)
             )(nb)
@@ -274,25 +274,43 @@ class EFGModel(LocalModel):
         """The scale of each element, 1 where it is unknown."""
         return self.scales.nan_to_num(nan=1.0)
 
+    def components(self, nb: Neighbourhoods, channels: torch.Tensor | None = None, mean: bool = True) -> torch.Tensor:
+        """Components in e3nn's l = 2 basis, a.u.: of the mean ``(N, 1, 5)``, or of all members ``(N, committee, 5)``.
+
+        The other arguments are those of :meth:`forward`.
+        """
+        count = 1 if mean else self.committee
+        if not len(nb.species):
+            return nb.vectors.new_zeros(0, count, 5)
+        if self.surroundings and channels is None:
+            channels = self.channels(nb)
+        if self._fusible(nb) and not len(self.heads):
+            components = self._fused(mean)(nb)
+            if channels is not None:
+                self._fused_messages(mean).add(nb, channels, components)
+            return components
+        components = self._components(nb, mean)
+        if channels is not None:
+            components = components + self._messages(nb, channels, mean)
+        # Filled in at the end, so that no derivative is multiplied by NaN.
+        return components.masked_fill(self.scales.isnan()[nb.species][:, None, None], torch.nan)
+
     def _evaluate(self, nb: Neighbourhoods, channels: torch.Tensor | None, mean: bool) -> torch.Tensor:
         """Tensors of all members ``(N, committee, 3, 3)``, or of their mean ``(N, 1, 3, 3)``."""
-        if not len(nb.species):
-            return nb.vectors.new_zeros(0, 1 if mean else self.committee, 3, 3)
-        if not len(self.heads) and nb.vectors.device.type == "cpu" and not nb.vectors.requires_grad:
-            components = self._fused(mean)(nb) * self._units()[nb.species][:, None, None]
-        else:
-            components = self._components(nb, mean)
-        if self.surroundings:
-            components = components + self._messages(nb, self.channels(nb) if channels is None else channels, mean)
-        # Filled in at the end, so that no derivative is multiplied by NaN.
-        components = components.masked_fill(self.scales.isnan()[nb.species][:, None, None], torch.nan)
-        return torch.einsum("nck,kij->ncij", components, self.basis_change.to(nb.vectors))
+        return torch.einsum("nck,kij->ncij", self.components(nb, channels, mean), self.basis_change.to(nb.vectors))
+
+    @staticmethod
+    def _fusible(nb: Neighbourhoods) -> bool:
+        """Whether compiled forms can be used: on the CPU, where no derivative is wanted."""
+        return nb.vectors.device.type == "cpu" and not nb.vectors.requires_grad
 
     def _messages(self, nb: Neighbourhoods, channels: torch.Tensor, mean: bool) -> torch.Tensor:
         """What messages add, ``(N, members, 5)``."""
-        if nb.vectors.device.type == "cpu" and not nb.vectors.requires_grad:
-            return self._fused_messages(mean)(nb, channels) * self._units()[nb.species][:, None, None]
-        return self.plain_messages(nb, channels, mean)
+        if not self._fusible(nb):
+            return self.plain_messages(nb, channels, mean)
+        out = nb.vectors.new_zeros(len(nb.species), 1 if mean else self.committee, 5)
+        self._fused_messages(mean).add(nb, channels, out)
+        return out
 
     def plain_messages(self, nb: Neighbourhoods, channels: torch.Tensor, mean: bool) -> torch.Tensor:
         """What messages add, ``(N, members, 5)``, by operations of torch: the reference, and for other devices."""
@@ -306,18 +324,25 @@ class EFGModel(LocalModel):
 
     def _fused(self, mean: bool) -> FusedLinear:
         """The compiled form of pairs and products of densities."""
-        parts, basis = cast(list[LinearTensor], list(self.linear)), self.backbone.basis
-        return self._compile((FusedLinear, mean), parts, lambda: FusedLinear(parts, basis, self.dtype, mean))
+
+        def make() -> FusedLinear:
+            parts = cast(list[LinearTensor], list(self.linear))
+            return FusedLinear(parts, self.backbone.basis, self.scales, self.dtype, mean)
+
+        return self._compile((FusedLinear, mean), self.linear, make)
 
     def _fused_messages(self, mean: bool) -> FusedMessages:
         """The compiled form of messages."""
-        parts = cast(list[MessageTensor], list(self.messages))
-        basis = cast(Surroundings, self.surroundings).basis
-        return self._compile((FusedMessages, mean), parts, lambda: FusedMessages(parts, basis, self.dtype, mean))
+
+        def make() -> FusedMessages:
+            parts = cast(list[MessageTensor], list(self.messages))
+            return FusedMessages(parts, cast(Surroundings, self.surroundings).basis, self.scales, self.dtype, mean)
+
+        return self._compile((FusedMessages, mean), self.messages, make)
 
     def _compile(self, name: tuple[Any, ...], parts: Iterable[nn.Module], make: Callable[[], Form]) -> Form:
-        """A compiled form, made when first needed and again when the weights of its parts have changed."""
-        weights = [weight for part in parts for weight in part.buffers()]
+        """A compiled form, made when first needed and again when weights of its parts or the scales have changed."""
+        weights = [self.scales, *(weight for part in parts for weight in part.buffers())]
         state = [weight._version for weight in weights]
         known = self._compiled.get((*name, self.dtype))
         # Those it was made of are held, so that no other tensor can come to lie at their address.

@@ -102,12 +102,9 @@ class FusedEnergy:
         """
         energies = torch.empty(len(nb.species), dtype=torch.float64)
         gradient = torch.empty_like(nb.vectors)
-        species, *pairs, slope = addresses(
-            self.dtype, (nb.species, nb.first, nb.neighbour_species), (nb.vectors, gradient)
-        )
+        *arrays, slope = addresses(self.dtype, (nb.species, nb.first, nb.neighbour_species), (nb.vectors, gradient))
         results = energies.data_ptr(), slope
         for s, element in enumerate(self._elements):
-            order = (nb.species == s).nonzero()[:, 0].contiguous()
-            element.evaluate(len(order), order.data_ptr(), *pairs, *results)
-        self._repulsion.add(len(nb.species), species, *pairs, *results)
+            element.evaluate(len(nb.species), s, *arrays, *results)
+        self._repulsion.add(len(nb.species), *arrays, *results)
         return energies, gradient

@@ -1,5 +1,6 @@
 """Compiled evaluation of an EFG model that has a linear part only: tensors of all members in one pass."""
 
+import math
 from typing import Any
 
 import torch
@@ -33,9 +34,9 @@ def _reductions(triples: torch.Tensor, lmax: int) -> list[torch.Tensor]:
     return out
 
 
-def _weights(linear: LinearTensor, mean: bool) -> tuple[dict[str, Any], int, int]:
+def _weights(linear: LinearTensor, scale: float, mean: bool) -> tuple[dict[str, Any], int, int]:
     """Weights in the layout of ``kernels_tensor_impl.h``, float64; members and rank."""
-    pair, triple = linear.pair.detach().double(), linear.triple.detach().double()
+    pair, triple = scale * linear.pair.detach().double(), scale * linear.triple.detach().double()
     if mean:
         pair, triple = pair.mean(0, keepdim=True), triple.mean(0, keepdim=True)
     members = len(pair)
@@ -68,34 +69,41 @@ class FusedLinear:
         Of each element.
     basis
         Of the densities.
+    scales
+        Unit of each element's tensors, a.u.; NaN makes them NaN.
     dtype
         ``torch.float32`` or ``torch.float64``.
     mean
         Whether to give the mean of the committee in place of its members; it is as cheap as one.
     """
 
-    def __init__(self, parts: list[LinearTensor], basis: DensityBasis, dtype: torch.dtype, mean: bool):
+    def __init__(
+        self, parts: list[LinearTensor], basis: DensityBasis, scales: torch.Tensor, dtype: torch.dtype, mean: bool
+    ):
         self.dtype = dtype
         self.members = 1 if mean else len(parts[0].pair)
         kernel = kernel_class("ElementTensor", dtype)
-        self._elements = []
-        for part in parts:
-            weights, members, rank = _weights(part, mean)
+        self._elements: list[Any] = []
+        for part, scale in zip(parts, scales.tolist(), strict=True):
+            if math.isnan(scale):
+                self._elements.append(None)
+                continue
+            weights, members, rank = _weights(part, scale, mean)
             sizes = basis.lmax, basis.n_species, basis.n_radial, basis.cutoff, basis.r0
             self._elements.append(kernel(weights, *sizes, members, rank))
 
     def __call__(self, nb: Neighbourhoods) -> torch.Tensor:
-        """Tensor components ``(N, members, 5)`` in e3nn's l = 2 basis, in units of each element's scale.
+        """Tensor components ``(N, members, 5)`` in e3nn's l = 2 basis, a.u.
 
         Raises
         ------
         ValueError
             If arrays are not contiguous on the CPU or the vectors have another dtype than the model.
         """
-        components = nb.vectors.new_empty(len(nb.species), self.members, 5)
-        pairs = addresses(self.dtype, (nb.first, nb.neighbour_species), (nb.vectors, components))
+        components = nb.vectors.new_full((len(nb.species), self.members, 5), math.nan)
+        integers = nb.species, nb.first, nb.neighbour_species
+        arrays = addresses(self.dtype, integers, (nb.vectors, components))
         for s, element in enumerate(self._elements):
-            order = (nb.species == s).nonzero()[:, 0].contiguous()
-            if len(order):
-                element.evaluate(len(order), order.data_ptr(), *pairs)
+            if element is not None:
+                element.evaluate(len(nb.species), s, *arrays)
         return components

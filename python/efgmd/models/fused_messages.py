@@ -54,14 +54,24 @@ class FusedMessages:
         Of each element.
     basis
         Of the neighbours' densities, for the cutoff and the radial functions.
+    scales
+        Unit of each element's tensors, a.u.; where it is NaN nothing is added.
     dtype
         ``torch.float32`` or ``torch.float64``.
     mean
         Whether to give the mean of the committee in place of its members.
     """
 
-    def __init__(self, parts: Sequence[MessageTensor], basis: DensityBasis, dtype: torch.dtype, mean: bool):
-        weight = torch.stack([part.weight.detach().double() for part in parts])
+    def __init__(
+        self,
+        parts: Sequence[MessageTensor],
+        basis: DensityBasis,
+        scales: torch.Tensor,
+        dtype: torch.dtype,
+        mean: bool,
+    ):
+        units = scales.detach().double().nan_to_num(nan=0.0).tolist()
+        weight = torch.stack([unit * part.weight.detach().double() for part, unit in zip(parts, units, strict=True)])
         if mean:
             weight = weight.mean(1, keepdim=True)
         self.dtype, self.members = dtype, weight.shape[1]
@@ -79,8 +89,8 @@ class FusedMessages:
         sizes = basis.n_species, basis.n_radial, basis.cutoff, basis.r0
         self._kernel = kernel(weights, *sizes, self.members, weight.shape[5])
 
-    def __call__(self, nb: Neighbourhoods, channels: torch.Tensor) -> torch.Tensor:
-        """Tensor components ``(N, members, 5)`` in e3nn's l = 2 basis, in units of each element's scale.
+    def add(self, nb: Neighbourhoods, channels: torch.Tensor, components: torch.Tensor) -> None:
+        """Add to tensor components in e3nn's l = 2 basis, a.u.
 
         Parameters
         ----------
@@ -88,6 +98,8 @@ class FusedMessages:
             With ``neighbour``, rows of ``channels``.
         channels
             ``(lm, atoms, rank)``.
+        components
+            ``(N, members, 5)``.
 
         Raises
         ------
@@ -100,7 +112,5 @@ class FusedMessages:
         if self._padding:
             sent = torch.nn.functional.pad(sent, (0, self._padding))
         sent = sent.contiguous()
-        components = nb.vectors.new_empty(len(nb.species), self.members, 5)
         integers = nb.species, nb.first, nb.neighbour_species, nb.neighbour
         self._kernel.evaluate(len(nb.species), *addresses(self.dtype, integers, (nb.vectors, sent, components)))
-        return components
