@@ -19,7 +19,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from ase.io import read
-from speed import POTENTIALS, ROOT, loop_seconds, write_start
+from speed import POTENTIALS, ROOT, run_once, write_start
 
 from efgmd import _kernels
 from efgmd.calculators import EnergyCalculator
@@ -63,7 +63,7 @@ def measure(models):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         atoms = write_start(folder, 2)
-        turns = [{n: loop_seconds(folder, path, STEPS, None)[0] for n, path in models.items()} for _ in range(REPEATS)]
+        turns = [{n: run_once(folder, path, STEPS, None).loop for n, path in models.items()} for _ in range(REPEATS)]
     return {
         name: {
             "atom_steps_per_second": round(atoms * STEPS / statistics.median(turn[name] for turn in turns)),

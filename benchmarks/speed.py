@@ -2,8 +2,8 @@
 
 usage: python benchmarks/speed.py [OUT.json]
 Each case is one `lmp` process on one core; dynamics alone, with EFG samples, and with the samples of all members of the
-committee run in turn, several times each, and the medians and the medians of the ratios of neighbouring runs are kept.
-Times are LAMMPS' own loop times.
+committee run in turn, several times each, and medians are kept. Times are LAMMPS' own: of its loop, and of the fixes
+and computes in it, which tell what samples cost from the rest of the same run, however fast the machine then is.
 """
 
 import json
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -59,8 +60,17 @@ def write_start(folder: Path, copies: int) -> int:
     return len(structure)
 
 
-def loop_seconds(folder: Path, energy: Path, steps: int, options: str | None) -> tuple[float, float]:
-    """Run LAMMPS once; return the loop time of the second run in seconds and the peak memory in MB."""
+@dataclass
+class Run:
+    """Of the last run of a deck: loop time and how much of it fixes and computes took, seconds; peak memory, MB."""
+
+    loop: float
+    modify: float
+    memory: float
+
+
+def run_once(folder: Path, energy: Path, steps: int, options: str | None) -> Run:
+    """Run LAMMPS once, with EFG samples unless the options of their compute are None."""
     sampling = ""
     if options is not None:
         sampling = SAMPLING.format(efg=POTENTIALS / "efg.safetensors", every=EVERY, options=options)
@@ -72,7 +82,7 @@ def loop_seconds(folder: Path, energy: Path, steps: int, options: str | None) ->
         every=EVERY,
     )
     status, text, memory = lmp_output(folder, deck)
-    return last_loop_time(status, text), memory
+    return Run(last_loop_time(status, text), float(re.findall(r"Modify *\| *([\d.e+-]+)", text)[-1]), memory)
 
 
 def lmp_output(folder: Path, deck: str) -> tuple[int, str, float]:
@@ -103,25 +113,29 @@ def measure(atoms: int, steps: int) -> dict:
         folder = Path(name)
         write_start(folder, copies)
         rounds = [
-            {kind: loop_seconds(folder, ENERGY, steps, options) for kind, options in KINDS.items()}
-            for _ in range(REPEATS)
+            {kind: run_once(folder, ENERGY, steps, options) for kind, options in KINDS.items()} for _ in range(REPEATS)
         ]
-    plain = statistics.median(done["dynamics"][0] for done in rounds)
+    plain = statistics.median(done["dynamics"].loop for done in rounds)
     samples = steps // EVERY
     sampled = {}
     for kind in list(KINDS)[1:]:
-        seconds = statistics.median(done[kind][0] - done["dynamics"][0] for done in rounds) / samples
+        seconds = [done[kind].modify - done["dynamics"].modify for done in rounds]
+        within = [spent / (done[kind].loop - spent) for spent, done in zip(seconds, rounds, strict=True)]
         sampled[kind] = {
-            "time_over_dynamics": round(statistics.median(done[kind][0] / done["dynamics"][0] for done in rounds), 3),
-            "atoms_per_second": round(atoms / seconds) if seconds > 0 else None,
+            "samples_over_the_rest": round(statistics.median(within), 4),
+            "time_over_dynamics": round(
+                statistics.median(done[kind].loop / done["dynamics"].loop for done in rounds), 3
+            ),
+            "atoms_per_second": round(atoms * samples / statistics.median(seconds)),
         }
     return {
         "atoms": atoms,
         "steps": steps,
         "atom_steps_per_second": round(atoms * steps / plain),
         "sampled_every_20_steps": sampled,
-        "peak_memory_MB": {kind: round(rounds[0][kind][1]) for kind in KINDS},
-        "loop_seconds": [{kind: round(done[kind][0], 3) for kind in KINDS} for done in rounds],
+        "peak_memory_MB": {kind: round(rounds[0][kind].memory) for kind in KINDS},
+        "loop_seconds": [{kind: round(done[kind].loop, 3) for kind in KINDS} for done in rounds],
+        "modify_seconds": [{kind: round(done[kind].modify, 3) for kind in KINDS} for done in rounds],
     }
 
 
