@@ -1,4 +1,4 @@
-// Python class efgmd._kernels.Repulsion: screened nuclear repulsion of the few pairs that are close enough: the same
+// Python classes efgmd._kernels.RepulsionFloat and RepulsionDouble: screened nuclear repulsion of the few pairs that are close enough: the same
 // function as ShortRangeRepulsion in Python, with the derivative written out.
 
 #include "kernels_modules.h"

@@ -99,6 +99,8 @@ class EnergyCalculator(_ModelCalculator):
 class EFGCalculator(_ModelCalculator):
     """EFG model: ``calc.get_property("efg", atoms)`` and ``calc.results["efg"]``, of shape ``(N, 3, 3)``, a.u.
 
+    Tensors of elements that the model knows none of are NaN.
+
     A committee also gives ``efg_uncertainty``, the expected error of a component, of shape ``(N,)``, a.u., and
     ``efg_extrapolation``, of shape ``(N,)``; see `efgmd.models.EFGModel.uncertainty` and ``extrapolation``.
     """

@@ -10,10 +10,13 @@ from typer.testing import CliRunner
 from efgmd.calculators import EFGCalculator
 from efgmd.cli import app
 from efgmd.errors import ConfigError, DataError
+from efgmd.models import EFGModel
 from efgmd.models.io import load_model, read_metadata
 from efgmd.training.config import TrainingConfig
-from efgmd.training.dataset import load
+from efgmd.training.dataset import collate, efg_scales, load, prepare
 from efgmd.training.evaluation import evaluate
+from efgmd.training.loop import accumulate
+from efgmd.training.objectives import EFGObjective
 from efgmd.training.session import TrainingFiles, train
 
 LINEAR = {"cutoff": 4.0, "n_radial": 4, "lmax": 2, "channels": 0, "committee": 3, "message_cutoff": 3.0}
@@ -92,17 +95,17 @@ def test_a_network_learns_beside_atoms_without_tensors(tmp_path, whole):
     assert read_metadata(path)["training"]["accuracy"]["validation"]["elements"]["Ne"]["rmse_per_sigma"] < 0.9
 
 
-def test_another_element_is_added_to_a_model(tmp_path, whole):
+def test_what_new_frames_do_not_teach_is_given_up(tmp_path, whole):
+    """Training on spoils it (decay of weights, new channels), so it must not be taken for known."""
     one = trained(tmp_path, hide(whole, tmp_path / "neon.xyz", of_argon))
-    write_frames(tmp_path / "new.xyz", runs=8, per_run=2, seed=9)
-    argon = hide(tmp_path / "new.xyz", tmp_path / "argon.xyz", lambda atoms: ~of_argon(atoms))
+    argon = hide(whole, tmp_path / "argon.xyz", lambda atoms: ~of_argon(atoms))
     path = trained(tmp_path, argon, {}, initialise=one)
-    atoms = read(whole, "0")
-    before, after = (EFGCalculator(model, dtype="float64").get_property("efg", atoms) for model in (one, path))
-    rows = of_argon(atoms)
-    np.testing.assert_allclose(after[~rows], before[~rows], atol=1e-9 * np.abs(before[~rows]).max())
-    error = after[rows] - read(whole, "0").arrays["efg"].reshape(-1, 3, 3)[rows]
-    assert np.abs(error).max() < 0.3 * np.abs(after[rows]).max() and load_model(path).without_tensors == ()
+    assert load_model(path).without_tensors == ("Ne",)
+    assert list(read_metadata(path)["training"]["accuracy"]["validation"]["elements"]) == ["Ar"]
+    log = (path.with_name("argon.training") / "training.log").read_text()
+    assert "no training frame has tensors of Ne: the model will not know any" in log
+    both = trained(tmp_path, whole, {}, initialise=path)
+    assert load_model(both).without_tensors == ()
 
 
 def test_frames_and_weights_that_teach_nothing_are_refused(tmp_path, whole):
@@ -124,6 +127,35 @@ def test_frames_are_selected_by_the_elements_that_are_known(tmp_path, whole):
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
     assert len(read(output, ":")) == 2
+    other = trained(tmp_path, hide(whole, tmp_path / "argon.xyz", lambda atoms: ~of_argon(atoms)))
+    result = CliRunner().invoke(app, [*command, "--model", str(other)])
+    assert result.exit_code and "knows tensors of other elements" in str(result.exception or result.output)
+
+
+def test_frames_that_cannot_judge_the_model_are_refused_before_training(tmp_path, whole):
+    neon = hide(whole, tmp_path / "neon.xyz", of_argon)
+    write_frames(tmp_path / "more.xyz", runs=3, per_run=2, seed=6)
+    argon = hide(tmp_path / "more.xyz", tmp_path / "argon.xyz", lambda atoms: ~of_argon(atoms))
+    files = TrainingFiles([neon], [], [argon], tmp_path / "m.safetensors")
+    with pytest.raises(DataError, match=r"argon\.xyz: no atom of Ne, the elements that the model knows, has a tensor"):
+        train(TrainingConfig(kind="efg", model=LINEAR), files)
+    assert not files.output.exists()
+
+
+def test_the_mean_loss_of_batches_is_the_loss_however_many_tensors_they_have(tmp_path, whole):
+    gaps = hide(whole, tmp_path / "gaps.xyz", lambda atoms: np.arange(len(atoms)) > len(atoms) * (atoms[0].x % 1))
+    data = load([gaps], "efg")
+    frames = prepare(data, "efg", ELEMENTS, 4.0, torch.float64)
+    assert len({int(frame.labels["known"].sum()) for frame in frames}) > 3
+    torch.manual_seed(0)
+    model = EFGModel(ELEMENTS, **TINY).double()
+    sigma = efg_scales(data.frames, ELEMENTS)
+    objective = EFGObjective(data, ELEMENTS, sigma, {"Ar": 2.0})
+    batches = [collate(frames[k : k + 4]) for k in range(0, len(frames), 4)]
+    losses = [float(objective.loss(model, *batch).detach()) for batch in batches]
+    assert np.mean(losses) == pytest.approx(float(objective.loss(model, *collate(frames)).detach()))
+    sums = accumulate(model, objective, frames, 5, "cpu")
+    assert np.mean(losses) == pytest.approx(objective.mean_loss(sums))
 
 
 def test_only_the_stress_without_a_stress_is_refused(tmp_path, whole):

@@ -11,6 +11,7 @@ from crystals import perovskite
 from scipy.spatial.transform import Rotation
 
 from efgmd.campaign.sampling import cell_matrix
+from efgmd.campaign.trajectory import append_frame
 from efgmd.errors import DataError
 from efgmd.store import Store
 from efgmd.tensors import l2_to_cartesian, matrix_to_six, rotate, six_to_matrix
@@ -246,3 +247,24 @@ def test_structures_that_do_not_fit_say_why(tmp_path):
             imported(tmp_path, start, paths, **options)
     with pytest.raises(DataError, match="no such file"):
         list(Structures([tmp_path / "none.magres"]))
+
+
+def test_elements_without_tensors_are_refused_where_they_are_asked_for(tmp_path):
+    """Zeros of a dump whose group left them out, and gaps in files of structures, are no tensors."""
+    start, frames = make_frames(False)
+    symbols = np.array(start.get_chemical_symbols())
+    chosen, others = symbols[0], sorted(set(symbols) - {symbols[0]})
+    only = (symbols == chosen)[:, None]
+    partial = [(step, cell, scaled, np.where(only, efg, 0.0)) for step, cell, scaled, efg in frames]
+    (tmp_path / "run.dump").write_text(dump_text(start, partial))
+    for step, cell, scaled, efg in partial:
+        arrays = {"efg": np.where(only, six_to_matrix(efg).reshape(-1, 9), np.nan), "efg_known": only}
+        info = {"step": step, "time_fs": 2.0 * step}
+        append_frame(tmp_path / "run.extxyz", list(symbols), cell, scaled, arrays, info)
+    for name in ("run.dump", "run.extxyz"):
+        trajectory = TrajectoryImport(start, 300.0, timestep_fs=2.0)
+        trajectory.compute([tmp_path / name], tmp_path, "efg.h5")
+        np.testing.assert_allclose(Store(tmp_path / "efg.h5").block("efg"), [efg for *_, efg in partial], atol=1e-6)
+        trajectory.check_elements([chosen])
+        with pytest.raises(DataError, match=f"atoms of {others[0]} have no tensors in the trajectory"):
+            trajectory.check_elements([chosen, others[0]])

@@ -1,8 +1,10 @@
 """Sparse frames of a run: extended XYZ, cut back like the store when a run resumes."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from efgmd.campaign.sampling import FloatArray, cell_matrix
 
@@ -14,7 +16,7 @@ def append_frame(
     symbols: list[str],
     cell: FloatArray,
     scaled: FloatArray,
-    arrays: dict[str, FloatArray],
+    arrays: dict[str, NDArray[Any]],
     info: dict[str, float],
 ) -> None:
     """Append one configuration, unwrapped.
@@ -30,17 +32,21 @@ def append_frame(
     cell, scaled
         Lx ly lz xy xz yz in angstrom, and fractional coordinates ``(N, 3)``.
     arrays
-        Further values of the atoms by name, ``(N, k)``.
+        Further numbers or truth values of the atoms by name, ``(N, k)``.
     info
         Numbers of the frame; ``step`` among them, by which `cut_trajectory` goes.
     """
     matrix = cell_matrix(cell)
     lattice = " ".join(f"{value:.10g}" for value in matrix.ravel())
-    columns = "".join(f":{name}:R:{values.shape[1]}" for name, values in arrays.items())
+    kinds = {name: "L" if values.dtype == bool else "R" for name, values in arrays.items()}
+    columns = "".join(f":{name}:{kinds[name]}:{values.shape[1]}" for name, values in arrays.items())
     numbers = " ".join(f"{name}={value:.10g}" for name, value in info.items())
     comment = f'Lattice="{lattice}" Properties=species:S:1:pos:R:3{columns} pbc="T T T" {numbers}'
-    rows = np.hstack([scaled @ matrix, *arrays.values()])
-    lines = [symbol + "".join(f" {value:.9g}" for value in row) for symbol, row in zip(symbols, rows, strict=True)]
+    lines = list(symbols)
+    for values in (scaled @ matrix, *arrays.values()):
+        texts = np.where(values, "T", "F") if values.dtype == bool else np.vectorize("{:.9g}".format)(values)
+        for k, row in enumerate(texts):
+            lines[k] += "".join(f" {text}" for text in row)
     with open(path, "a", encoding="utf-8") as stream:
         stream.write("\n".join([str(len(symbols)), comment, *lines]) + "\n")
 

@@ -10,6 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from efgmd.campaign.deck import (
     LOG_FILE,
     ensemble_commands,
@@ -133,7 +136,10 @@ class Run:
         spec = self.spec
         produced = step - spec.equilibration_steps
         if spec.trajectory_steps and produced % spec.trajectory_steps == 0:
-            arrays = {"efg": six_to_matrix(sample.efg).reshape(-1, 9)}
+            arrays: dict[str, NDArray[Any]] = {"efg": six_to_matrix(sample.efg).reshape(-1, 9)}
+            if spec.without_tensors:
+                known = ~np.isin(spec.symbols, spec.without_tensors)
+                arrays = {"efg": np.where(known[:, None], arrays["efg"], np.nan), "efg_known": known[:, None]}
             temperature = sample.scalars["temperature"]
             info = {"step": step, "time_fs": step * spec.timestep_fs, "temperature_K": temperature}
             append_frame(self.folder / TRAJECTORY_FILE, spec.symbols, sample.cell, sample.scaled, arrays, info)

@@ -139,7 +139,7 @@ def labelled(
         without = ", ".join(f"{k} ({frame.symbols[k]})" for k in np.flatnonzero(~known)[:5])
         raise DataError(
             f"{where}: {int((~known).sum())} of {n} atoms have no efg tensor, among them atom {without}; "
-            "label all of them, or leave the frame out"
+            f"label {'one of them at least' if some_tensors else 'all of them'}, or leave the frame out"
         )
     frame.calc = SinglePointCalculator(frame, **results)
     return frame

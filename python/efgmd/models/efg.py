@@ -223,6 +223,8 @@ class EFGModel(LocalModel):
     def forward(self, nb: Neighbourhoods, channels: torch.Tensor | None = None) -> torch.Tensor:
         """EFG tensors ``(N, 3, 3)``, a.u., symmetric and traceless: the mean of the committee.
 
+        They are NaN for elements of which the model knows no tensors (`without_tensors`), here and in what follows.
+
         Parameters
         ----------
         nb

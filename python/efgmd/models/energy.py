@@ -80,6 +80,11 @@ class EnergyModel(LocalModel):
         self.references = exact.to(self.references.device)
         return self
 
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Take other weights."""
+        self._compiled = None
+        return super().load_state_dict(*args, **kwargs)
+
     def requires_grad_(self, requires_grad: bool = True) -> "EnergyModel":
         """Fix the parameters, or let them be trained; see :meth:`energies_and_pair_forces`."""
         self._compiled = None

@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from efgmd.errors import DataError
 from efgmd.frames.labels import known_atoms
 from efgmd.frames.neighbours import batch_of
-from efgmd.training.dataset import LabelledFrames
+from efgmd.training.dataset import LabelledFrames, tensor_counts
 from efgmd.training.objectives import EV_PER_A3_IN_GPA
 from efgmd.training.predictions import predict_energy
 
@@ -97,10 +98,12 @@ def evaluate(model: Any, data: LabelledFrames) -> Evaluation:
     Raises
     ------
     DataError
-        Frames with elements that the model does not know.
+        Frames with elements that the model does not know, or without a tensor of an element that it knows tensors of.
     """
     model.eval()
     summary = {"frames": len(data.frames), "atoms": sum(map(len, data.frames))}
+    if model.kind == "efg":
+        refuse_incomparable(model, data)
     compare = _compare_efg if model.kind == "efg" else _compare_energy
     numbers, comparisons = compare(model, data)
     return Evaluation(model.kind, {**summary, **numbers}, comparisons)
@@ -166,6 +169,20 @@ def _efg_predictions(model: Any, data: LabelledFrames) -> dict[str, list[FloatAr
     columns = [np.concatenate(part) for part in (reference, predicted, expected)]
     by_element = {element: np.concatenate(symbols) == element for element in judged}
     return {element: [part[chosen] for part in columns] for element, chosen in by_element.items() if chosen.any()}
+
+
+def refuse_incomparable(model: Any, data: LabelledFrames) -> None:
+    """Refuse frames none of whose tensors an EFG model can predict.
+
+    Raises
+    ------
+    DataError
+        If there are none.
+    """
+    judged = [element for element in model.elements if element not in model.without_tensors]
+    if not tensor_counts(data.frames, judged).any():
+        names = ", ".join(file.name for file in data.files)
+        raise DataError(f"{names}: no atom of {', '.join(judged)}, the elements that the model knows, has a tensor")
 
 
 def calibrate_spread(model: Any, data: LabelledFrames) -> None:

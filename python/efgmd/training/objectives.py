@@ -167,8 +167,8 @@ class EFGObjective:
         weight = np.array([weights.get(element, 1.0) for element in elements]) * (counts > 0)
         self._learnt = counts > 0
         self.weights = weight / (weight.sum() or 1.0)
-        # An atom's weight makes the mean over atoms the weighted mean over elements, and a batch's loss unbiased.
-        per_atom = self.weights / self.sigma**2 * counts.sum() / np.maximum(counts, 1)
+        # The sum over the atoms of all frames is the weighted mean over elements times the number of frames.
+        per_atom = self.weights / self.sigma**2 * len(data.frames) / np.maximum(counts, 1)
         self._per_atom = torch.tensor(per_atom)
 
     def check(self, name: str, frames: Sequence[Prepared]) -> None:
@@ -191,13 +191,17 @@ class EFGObjective:
             raise ConfigError(f"weights: the {name} frames have no tensors of an element that is learnt")
 
     def loss(self, model: nn.Module, batch: Batch, labels: Labels) -> Tensor:
-        """Loss of a batch, differentiable with respect to the model's parameters."""
+        """Loss of a batch, differentiable with respect to the model's parameters.
+
+        Its mean over batches of as many frames is the loss of all of them.
+        """
         known = labels["known"]
         members = cast(EFGModel, model).members(batch.neighbourhoods)[known]
         squares = (members - labels["efg"][known][:, None]).square().mean(dim=(2, 3))
         self._per_atom = self._per_atom.to(squares)
         per_atom = self._per_atom[batch.neighbourhoods.species[known]]
-        return (per_atom[:, None] * labels["member_weights"][known] * squares).mean()
+        weighted = per_atom[:, None] * labels["member_weights"][known] * squares
+        return weighted.mean(dim=1).sum() / batch.n_frames
 
     def accumulate(self, sums: Sums, model: nn.Module, batch: Batch, labels: Labels) -> None:
         """Add a batch's squared errors to ``sums``."""

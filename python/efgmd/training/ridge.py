@@ -89,10 +89,7 @@ def fit_linear(model: EFGModel, frames: Sequence[Prepared], runs: Sequence[str],
     nb = nb._replace(vectors=nb.vectors.double())
     blocks, layout = model.backbone.densities(nb)
     target, known = cartesian_to_l2(labels["efg"].double().cpu().numpy()), labels["known"].cpu()
-    messages = None
-    if model.surroundings:
-        learnt = torch.bincount(nb.species[known], minlength=len(model.elements)) > 0
-        messages = _Messages(model, nb, keep=bool((~learnt & ~model.scales.isnan()).any()))
+    messages = _Messages(model, nb) if model.surroundings else None
     run = np.array([names.index(name) for name in runs])[batch.frame.numpy()]
     bootstrap = np.random.default_rng((seed, 17)).exponential(size=(len(names), model.committee))
     change = np.zeros_like(target)
@@ -131,21 +128,17 @@ class _Messages:
     Parameters
     ----------
     model
-        Its ``surroundings`` are fitted to the atoms, unless they are kept.
+        Its ``surroundings`` are fitted to the atoms.
     nb
         All of them.
-    keep
-        Whether there are elements that the model knows and the frames do not teach: their weights belong to the
-        channels that are there.
     """
 
-    def __init__(self, model: EFGModel, nb: Neighbourhoods, keep: bool) -> None:
+    def __init__(self, model: EFGModel, nb: Neighbourhoods) -> None:
         surroundings = cast(Surroundings, model.surroundings)
         precise = copy.deepcopy(surroundings).double()
-        if not keep:
-            precise.fit(nb)
-            surroundings.load_state_dict(precise.state_dict())  # rounds to the precision of the model
-            precise.load_state_dict(surroundings.state_dict())
+        precise.fit(nb)
+        surroundings.load_state_dict(precise.state_dict())  # rounds to the precision of the model
+        precise.load_state_dict(surroundings.state_dict())
         self._channels = precise(nb)
         self._bonds, self._kinds = Bonds(nb, surroundings.basis), len(model.elements)
 

@@ -160,6 +160,8 @@ def _check(loaded: Sequence[Any], paths: Sequence[Path]) -> None:
             raise ModelFileError(
                 f"{path} has another kind, elements or cutoff than {paths[0]}: give models of one form"
             )
+        if model.kind == "efg" and model.without_tensors != first.without_tensors:
+            raise ModelFileError(f"{path} knows tensors of other elements than {paths[0]}: give models of one form")
     if len(loaded) < 2 and getattr(first, "committee", 1) < 2:
         raise ConfigError(
             f"{paths[0]} alone does not tell where it is wrong: give --model twice or more, or an EFG model trained "
@@ -182,6 +184,8 @@ def _spread(models: Sequence[Any], batch: Batch) -> float:
             tensors = torch.stack([model(batch.neighbourhoods) for model in models])
             relative = tensors.var(0).mean((1, 2)).sqrt() / first.scales[species]
         present = [s for s in torch.unique(species) if not first.scales[s].isnan()]
+        if not present:
+            return 0.0  # nothing in it that the models know tensors of
         return float(torch.stack([relative[species == s].square().mean() for s in present]).mean().sqrt())
 
 

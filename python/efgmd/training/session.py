@@ -122,9 +122,14 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
         references = _fit_references(model, training, config, network=source is not None and source.kind == "energy")
     else:
         sigma = efg_scales(training.frames, model.elements)
-        unlearnt = model.without_tensors if source is not None and source.kind == "efg" else model.elements
-        scales = dict(zip(model.elements, model.scales.tolist(), strict=True))
-        model.set_scales(scales | {element: sigma[element] for element in unlearnt})
+        scales = dict(sigma)
+        if source is not None and source.kind == "efg":
+            # Training would spoil what the model knows of elements that these frames do not teach: it is given up.
+            given = zip(model.elements, model.scales.tolist(), strict=True)
+            scales |= {element: scale for element, scale in given if not math.isnan(scale + sigma[element])}
+        model.set_scales(scales)
+        if test is not None:
+            evaluation.refuse_incomparable(model, test)
     frames, held_out = (
         prepare(part, config.kind, model.elements, model.cutoff, model.dtype, references)
         for part in (training, validation)
@@ -164,6 +169,8 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
         )
         if copied:
             journal.log(f"started from {config.initialise}: {copied}")
+        if config.kind == "efg":
+            _log_tensors(journal, model, training, validation)
         _log_fits(journal, fits)
         if resumed:
             journal.log(f"resumed after epoch {resumed}")
@@ -200,6 +207,15 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
 def _refuse_to_replace(output: Path) -> None:
     if output.exists():
         raise ConfigError(f"{output}: exists already; choose another name or say --restart to replace it")
+
+
+def _log_tensors(journal: Journal, model: EFGModel, training: LabelledFrames, validation: LabelledFrames) -> None:
+    learnt, judged = (tensor_counts(part.frames, model.elements) for part in (training, validation))
+    for element, count, held_out in zip(model.elements, learnt, judged, strict=True):
+        if not count:
+            journal.log(f"no training frame has tensors of {element}: the model will not know any")
+        elif not held_out:
+            journal.log(f"no validation frame has tensors of {element}: its errors are not known, nor calibrated")
 
 
 def _log_fits(journal: Journal, fits: dict[str, LinearFit]) -> None:

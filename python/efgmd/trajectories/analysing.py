@@ -81,9 +81,11 @@ def import_trajectory(own: OwnTrajectory, output: Path) -> ImportedRun:
     output.parent.mkdir(parents=True, exist_ok=True)
     # A file that cannot be read must leave nothing behind, nor spoil what is there.
     with TemporaryDirectory(prefix=".efgmd-import-", dir=output.parent) as aside:
-        run = TrajectoryImport(
+        trajectory = TrajectoryImport(
             atoms, own.temperature, own.timestep_fs, own.skip_ps, own.samples_per_block, own.columns
-        ).compute(own.paths, Path(aside), STORE_FILE)
+        )
+        run = trajectory.compute(own.paths, Path(aside), STORE_FILE)
+        trajectory.check_elements(dict.fromkeys(choice.nucleus().element for choice in own.nuclei))
         folder.mkdir(parents=True, exist_ok=True)
         for name in (STORE_FILE, SPEC_FILE):
             (Path(aside) / name).replace(folder / name)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -145,6 +145,8 @@ class TrajectoryImport:
         notes: list[str] = []
         frames = self._dump_frames(paths, notes) if dump else self._structure_frames(paths)
         self._steps: list[int] = []
+        self._zero = np.ones(len(self._start), dtype=bool)
+        self._gaps = np.zeros(len(self._start), dtype=bool)
         unfinished = folder / (store_name + ".import")
         unfinished.unlink(missing_ok=True)
         header: dict[str, Any] = {"sources": [path.name for path in paths]}
@@ -165,10 +167,29 @@ class TrajectoryImport:
         run.write(folder)
         return run
 
+    def check_elements(self, elements: Iterable[str]) -> None:
+        """Refuse elements whose atoms have no tensors in the trajectory that has been read.
+
+        Raises
+        ------
+        DataError
+            Names the first of them.
+        """
+        symbols = np.array(self._start.get_chemical_symbols())
+        for element in elements:
+            rows = symbols == element
+            without = self._gaps[rows] if self._gaps[rows].any() else self._zero[rows] & self._zero[rows].all()
+            if without.any():
+                raise DataError(
+                    f"{int(without.sum())} of {len(without)} atoms of {element} have no tensors in the trajectory; "
+                    "leave their nucleus out, or sample them with a model that knows the element"
+                )
+
     def _fill(self, store: StoreWriter, frames: Iterator[_Frame]) -> int:
         block, reserved, row = BlockMean(self._per_block), _FIRST_ROWS * self._per_block, 0
         for frame in frames:
             self._check_spacing(frame.step)
+            self._zero &= ~frame.sample.efg.any(axis=1)
             if row == reserved:
                 reserved *= 2
                 store.reserve(reserved)
@@ -266,6 +287,7 @@ class TrajectoryImport:
             self._check_atoms(len(frame.symbols), f"step {frame.step}")
             if frame.symbols != symbols:
                 raise DataError(f"step {frame.step}: its elements are not those of the structure, in the same order")
+            self._gaps |= ~frame.known
             sample = _sample(frame.efg, frame.scaled, frame.cell, frame.temperature)
             yield _Frame(frame.step, frame.time_fs, sample, not frame.efg.any())
 

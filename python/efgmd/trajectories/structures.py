@@ -10,7 +10,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from efgmd.errors import DataError
-from efgmd.frames.labels import LabelKeys, labelled
+from efgmd.frames.labels import LabelKeys, known_atoms, labelled
 from efgmd.tensors import matrix_to_six, rotate
 
 FloatArray = NDArray[np.float64]
@@ -29,7 +29,9 @@ class StructureFrame:
     cell
         lx ly lz xy xz yz (angstrom), of shape ``(6,)``.
     efg
-        xx yy zz xy xz yz (a.u.), of shape ``(N, 6)``.
+        xx yy zz xy xz yz (a.u.), of shape ``(N, 6)``; zero for atoms without a tensor.
+    known
+        Whether each atom has a tensor, of shape ``(N,)``.
     scaled
         Fractional coordinates, of shape ``(N, 3)``, as unwrapped as the file has them.
     temperature
@@ -42,6 +44,7 @@ class StructureFrame:
     time_fs: float | None
     cell: FloatArray
     efg: FloatArray
+    known: NDArray[np.bool_]
     scaled: FloatArray
     temperature: float
     symbols: list[str]
@@ -80,7 +83,9 @@ def _each(path: Path) -> Iterator[Atoms]:
 
 
 def _frame(atoms: Atoms, number: int, keys: LabelKeys, where: str) -> StructureFrame:
-    frame = labelled(atoms, keys, ("efg",), where)
+    frame = labelled(atoms, keys, ("efg",), where, some_tensors=True)
+    known = known_atoms(frame)
+    tensors = np.where(known[:, None, None], frame.arrays["efg"], 0.0)
     if not frame.pbc.all() or abs(frame.cell.volume) < 1e-6:
         raise DataError(f"{where}: is not periodic in three directions; set pbc and a cell")
     upright, turn = frame.cell.standard_form()
@@ -90,7 +95,8 @@ def _frame(atoms: Atoms, number: int, keys: LabelKeys, where: str) -> StructureF
         int(frame.info.get("step", number)),
         float(frame.info["time_fs"]) if "time_fs" in frame.info else None,
         np.array([matrix[place] for place in ((0, 0), (1, 1), (2, 2), (1, 0), (2, 0), (2, 1))]),
-        matrix_to_six(rotate(frame.arrays["efg"], np.asarray(turn))),
+        matrix_to_six(rotate(tensors, np.asarray(turn))),
+        known,
         frame.get_scaled_positions(wrap=False),
         float(frame.info.get("temperature_K", np.nan)),
         frame.get_chemical_symbols(),
