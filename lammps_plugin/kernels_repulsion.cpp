@@ -1,5 +1,5 @@
-// Python classes efgmd._kernels.RepulsionFloat and RepulsionDouble: screened nuclear repulsion of the few pairs that are close enough: the same
-// function as ShortRangeRepulsion in Python, with the derivative written out.
+// Python classes efgmd._kernels.RepulsionFloat and RepulsionDouble: screened nuclear repulsion of the few pairs that
+// are close enough: the same function as ShortRangeRepulsion in Python, with the derivative written out.
 
 #include "kernels_modules.h"
 
