@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from efgmd import _kernels
+from efgmd.models.kernel_calls import addresses
 from efgmd.models.neighbourhoods import Neighbourhoods
 
 
@@ -99,25 +100,24 @@ def reference_density(nb: Neighbourhoods, basis: DensityBasis, layout: CentreLay
 
 def _kernel(mode, nb, basis, layout, vectors, extra, out):
     """Call the compiled kernel on contiguous arrays of one floating type."""
-    tensors = (nb.first, layout.base, layout.stride, nb.neighbour_species, vectors, extra, out)
-    if not all(t.is_contiguous() and t.device.type == "cpu" for t in tensors):
-        raise ValueError("density kernel: arrays must be contiguous and on the CPU")
+    integers = nb.first, layout.base, layout.stride, nb.neighbour_species
+    first, base, stride, neighbours, x, given, result = addresses(vectors.dtype, integers, (vectors, extra, out))
     _kernels.density(
         mode,
         vectors.dtype == torch.float64,
         basis.lmax,
-        nb.first.data_ptr(),
-        layout.base.data_ptr(),
-        layout.stride.data_ptr(),
-        nb.neighbour_species.data_ptr(),
+        first,
+        base,
+        stride,
+        neighbours,
         len(nb.species),
         basis.n_species,
         basis.cutoff,
         basis.r0,
         basis.n_radial,
-        vectors.data_ptr(),
-        extra.data_ptr(),
-        out.data_ptr(),
+        x,
+        given,
+        result,
     )
     return out
 

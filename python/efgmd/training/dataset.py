@@ -207,9 +207,17 @@ def composition(frames: Sequence[Atoms], elements: Sequence[str]) -> NDArray[np.
     return np.array([[row.count(element) for element in elements] for row in symbols], dtype=np.float64)
 
 
+def known_tensors(frames: Sequence[Atoms]) -> tuple[NDArray[np.str_], NDArray[np.float64]]:
+    """Elements ``(M,)`` and EFG tensors ``(M, 3, 3)``, a.u., of all atoms that have one."""
+    known = [known_atoms(atoms) for atoms in frames]
+    symbols = [np.array(atoms.get_chemical_symbols())[rows] for atoms, rows in zip(frames, known, strict=True)]
+    tensors = [atoms.arrays["efg"][rows] for atoms, rows in zip(frames, known, strict=True)]
+    return np.concatenate(symbols), np.concatenate(tensors)
+
+
 def tensor_counts(frames: Sequence[Atoms], elements: Sequence[str]) -> NDArray[np.int64]:
     """Number of atoms of each element that have an EFG tensor, of shape ``(n_elements,)``."""
-    symbols = np.concatenate([np.array(atoms.get_chemical_symbols())[known_atoms(atoms)] for atoms in frames])
+    symbols, _ = known_tensors(frames)
     return np.array([np.count_nonzero(symbols == element) for element in elements])
 
 
@@ -234,11 +242,11 @@ def efg_scales(frames: Sequence[Atoms], elements: Sequence[str]) -> dict[str, fl
     The mean of a traceless tensor over orientations is zero, so no mean is subtracted. Elements whose tensors all
     vanish get 1, those of which no atom has a tensor NaN.
     """
+    symbols, tensors = known_tensors(frames)
     scales = {}
     for element in elements:
-        chosen = [known_atoms(atoms) & (np.array(atoms.get_chemical_symbols()) == element) for atoms in frames]
-        tensors = np.concatenate([atoms.arrays["efg"][rows] for atoms, rows in zip(frames, chosen, strict=True)])
-        scales[element] = (float(np.sqrt(np.mean(tensors**2))) or 1.0) if len(tensors) else math.nan
+        own = tensors[symbols == element]
+        scales[element] = (float(np.sqrt(np.mean(own**2))) or 1.0) if len(own) else math.nan
     return scales
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from efgmd.errors import DataError
 from efgmd.frames.labels import known_atoms
 from efgmd.frames.neighbours import batch_of
-from efgmd.training.dataset import LabelledFrames, tensor_counts
+from efgmd.training.dataset import LabelledFrames, known_tensors, tensor_counts
 from efgmd.training.objectives import EV_PER_A3_IN_GPA
 from efgmd.training.predictions import predict_energy
 
@@ -154,8 +154,7 @@ def _compare_energy(model: Any, data: LabelledFrames) -> tuple[dict[str, Any], l
 
 def _efg_predictions(model: Any, data: LabelledFrames) -> dict[str, list[FloatArray]]:
     """Reference and predicted tensors, each ``(n, 3, 3)``, and expected errors ``(n,)``, by element that has both."""
-    symbols, reference, predicted, expected = [], [], [], []
-    judged = [element for element in model.elements if element not in model.without_tensors]
+    predicted, expected = [], []
     for atoms, origin in zip(data.frames, data.origins, strict=True):
         batch = batch_of(atoms, model.cutoff, model.elements, model.dtype, origin).to(_device(model))
         with torch.no_grad():
@@ -164,11 +163,14 @@ def _efg_predictions(model: Any, data: LabelledFrames) -> dict[str, list[FloatAr
         known = known_atoms(atoms)
         expected.append(spread[known])
         predicted.append(_numpy(members.mean(1))[known])
-        reference.append(atoms.arrays["efg"][known])
-        symbols.append(np.array(atoms.get_chemical_symbols())[known])
-    columns = [np.concatenate(part) for part in (reference, predicted, expected)]
-    by_element = {element: np.concatenate(symbols) == element for element in judged}
+    symbols, reference = known_tensors(data.frames)
+    columns = [reference, np.concatenate(predicted), np.concatenate(expected)]
+    by_element = {element: symbols == element for element in _with_tensors(model)}
     return {element: [part[chosen] for part in columns] for element, chosen in by_element.items() if chosen.any()}
+
+
+def _with_tensors(model: Any) -> list[str]:
+    return [element for element in model.elements if element not in model.without_tensors]
 
 
 def refuse_incomparable(model: Any, data: LabelledFrames) -> None:
@@ -179,7 +181,7 @@ def refuse_incomparable(model: Any, data: LabelledFrames) -> None:
     DataError
         If there are none.
     """
-    judged = [element for element in model.elements if element not in model.without_tensors]
+    judged = _with_tensors(model)
     if not tensor_counts(data.frames, judged).any():
         names = ", ".join(file.name for file in data.files)
         raise DataError(f"{names}: no atom of {', '.join(judged)}, the elements that the model knows, has a tensor")

@@ -56,6 +56,7 @@ class EnergyObjective:
         Of "energy", "forces" and "stress".
     """
 
+    untaught = "only the stress has one, and no {} frame has a stress"
     default_weights: Mapping[str, float] = {"energy": 1.0, "forces": 1.0, "stress": 0.1}
 
     def __init__(self, frames: Sequence[Prepared], weights: Mapping[str, float]) -> None:
@@ -70,24 +71,9 @@ class EnergyObjective:
         self.weights = {**self.default_weights, **weights}
         self.has_stress = bool(stress.numel())
 
-    def check(self, name: str, frames: Sequence[Prepared]) -> None:
-        """Refuse frames that have nothing to learn or to be judged by.
-
-        Parameters
-        ----------
-        name
-            Of the set of frames.
-        frames
-            All of them.
-
-        Raises
-        ------
-        ConfigError
-            Only the stress has a weight, and no frame has a stress.
-        """
-        stressed = any(bool(frame.labels["has_stress"]) for frame in frames)
-        if not (self.weights["energy"] or self.weights["forces"] or stressed):
-            raise ConfigError(f"weights: only the stress has one, and no {name} frame has a stress")
+    def teaches(self, frame: Prepared) -> bool:
+        """Whether a frame has a label that has a weight."""
+        return bool(self.weights["energy"] or self.weights["forces"] or frame.labels["has_stress"])
 
     def _squares(self, model: nn.Module, batch: Batch, labels: Labels, create_graph: bool) -> dict[str, Tensor]:
         predicted = predict_energy(model, batch, create_graph)
@@ -154,6 +140,8 @@ class EFGObjective:
         By element, 1 where not given.
     """
 
+    untaught = "the {} frames have no tensors of an element that is learnt"
+
     def __init__(
         self,
         data: LabelledFrames,
@@ -171,24 +159,10 @@ class EFGObjective:
         per_atom = self.weights / self.sigma**2 * len(data.frames) / np.maximum(counts, 1)
         self._per_atom = torch.tensor(per_atom)
 
-    def check(self, name: str, frames: Sequence[Prepared]) -> None:
-        """Refuse frames that have nothing to learn or to be judged by.
-
-        Parameters
-        ----------
-        name
-            Of the set of frames.
-        frames
-            All of them.
-
-        Raises
-        ------
-        ConfigError
-            No atom that has a tensor is of an element that has a weight.
-        """
-        weights = torch.from_numpy(self.weights)
-        if not any(weights[frame.pairs.neighbourhoods.species[frame.labels["known"]]].any() for frame in frames):
-            raise ConfigError(f"weights: the {name} frames have no tensors of an element that is learnt")
+    def teaches(self, frame: Prepared) -> bool:
+        """Whether an atom of an element that has a weight has a tensor."""
+        species = frame.pairs.neighbourhoods.species[frame.labels["known"]]
+        return bool(torch.from_numpy(self.weights)[species].any())
 
     def loss(self, model: nn.Module, batch: Batch, labels: Labels) -> Tensor:
         """Loss of a batch, differentiable with respect to the model's parameters.
@@ -230,3 +204,24 @@ class EFGObjective:
 
 
 Objective = EnergyObjective | EFGObjective
+
+
+def check_frames(objective: Objective, name: str, frames: Sequence[Prepared]) -> None:
+    """Refuse frames that have nothing to learn or to be judged by.
+
+    Parameters
+    ----------
+    objective
+        Of the training.
+    name
+        Of the set of frames.
+    frames
+        All of them.
+
+    Raises
+    ------
+    ConfigError
+        No frame has a label that has a weight.
+    """
+    if not any(objective.teaches(frame) for frame in frames):
+        raise ConfigError(f"weights: {objective.untaught.format(name)}")

@@ -17,10 +17,10 @@ from rich.console import Console
 
 import efgmd
 from efgmd.errors import ConfigError, DataError
-from efgmd.models import EFGModel, EnergyModel, Neighbourhoods
-from efgmd.models.io import load_model, save_model
+from efgmd.models import EFGModel, Neighbourhoods
+from efgmd.models.io import save_model
 from efgmd.training import evaluation, plots
-from efgmd.training.config import TrainingConfig, check_hyperparameters
+from efgmd.training.config import TrainingConfig
 from efgmd.training.dataset import (
     LabelledFrames,
     Prepared,
@@ -28,7 +28,6 @@ from efgmd.training.dataset import (
     composition,
     efg_scales,
     element_references,
-    elements_of,
     load,
     prepare,
     refuse_overlap,
@@ -39,11 +38,11 @@ from efgmd.training.dataset import (
 )
 from efgmd.training.journal import Journal
 from efgmd.training.loop import Outcome, Trainer
-from efgmd.training.objectives import EFGObjective, EnergyObjective, Objective
+from efgmd.training.objectives import EFGObjective, EnergyObjective, Objective, check_frames
 from efgmd.training.predictions import predict_energy
 from efgmd.training.ridge import LinearFit, fit_linear
+from efgmd.training.starting import copy_matching, new_model, starting_scales
 
-_MODELS: dict[str, type[EnergyModel] | type[EFGModel]] = {"energy": EnergyModel, "efg": EFGModel}
 #: Atoms that are evaluated at once where it is not training, and that set the standardising constants of a new model.
 _CALIBRATION_ATOMS = 3000
 
@@ -103,7 +102,7 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
         refuse_overlap(data, others)
     if config.refit and test is not None:
         refuse_overlap(validation, test)
-    model, source = _new_model(config, training)
+    model, source = new_model(config, training)
     if config.refit:
         _check_refit(model, training, validation)
     references, copied = np.zeros(len(model.elements)), ""
@@ -122,12 +121,7 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
         references = _fit_references(model, training, config, network=source is not None and source.kind == "energy")
     else:
         sigma = efg_scales(training.frames, model.elements)
-        scales = dict(sigma)
-        if source is not None and source.kind == "efg":
-            # Training would spoil what the model knows of elements that these frames do not teach: it is given up.
-            given = zip(model.elements, model.scales.tolist(), strict=True)
-            scales |= {element: scale for element, scale in given if not math.isnan(scale + sigma[element])}
-        model.set_scales(scales)
+        model.set_scales(starting_scales(model, source, sigma))
         if test is not None:
             evaluation.refuse_incomparable(model, test)
     frames, held_out = (
@@ -135,8 +129,8 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
         for part in (training, validation)
     )
     objective = _objective(config, training, frames, model.elements, sigma)
-    objective.check("training", frames)
-    objective.check("validation", held_out)
+    check_frames(objective, "training", frames)
+    check_frames(objective, "validation", held_out)
     fits: dict[str, LinearFit] = {}
     if config.kind == "efg":
         runs = run_names(training, config.split_by)
@@ -300,58 +294,6 @@ def _split(data: LabelledFrames, files: TrainingFiles, config: TrainingConfig) -
     runs = run_names(data, config.split_by)
     training, validation = split_runs(runs, config.validation_fraction, config.seed)
     return data.subset(training), data.subset(validation)
-
-
-def _new_model(config: TrainingConfig, training: LabelledFrames) -> tuple[Any, Any]:
-    """A new model, and the one to start from or None; the latter's elements and hyperparameters are the defaults."""
-    model_class = _MODELS[config.kind]
-    check_hyperparameters(model_class, config.model)
-    source = load_model(config.initialise) if config.initialise else None
-    present = elements_of(training.frames)
-    hyperparameters = dict(config.model)
-    if source is None:
-        elements = config.elements or present
-    else:
-        elements = source.elements
-        if config.elements not in (None, elements):
-            raise ConfigError(f"elements: {config.initialise} has {' '.join(elements)} in this order; give the same")
-        known = model_class.parameters_of_constructor()
-        inherited = {name: value for name, value in source.hyperparameters().items() if name in known}
-        hyperparameters = inherited | hyperparameters
-    missing = [element for element in present if element not in elements]
-    if missing:
-        raise ConfigError(f"elements: the frames hold {', '.join(missing)} too; name all elements")
-    torch.manual_seed(config.seed)
-    try:
-        model = model_class(tuple(elements), **hyperparameters)
-    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-        raise ConfigError(f"model: {' '.join(str(error).split())}; check --set and the YAML file") from error
-    return model, source
-
-
-def copy_matching(source: torch.nn.Module, target: torch.nn.Module) -> str:
-    """Copy the tensors whose names and shapes match, except what the new data decide; return a report.
-
-    Raises
-    ------
-    DataError
-        None match.
-    """
-    available = source.state_dict()
-    copied, left = [], []
-    with torch.no_grad():
-        for name, tensor in target.state_dict().items():
-            if name == "references" or name.startswith("training_range."):
-                continue
-            if name in available and available[name].shape == tensor.shape:
-                tensor.copy_(available[name])
-                copied.append(name)
-            else:
-                left.append(name)
-    if not copied:
-        raise DataError("no tensor of the model to start from fits the new one; use the same hyperparameters")
-    heads = sorted({name.split(".")[0] for name in left})
-    return f"{len(copied)} tensors copied, {len(left)} new" + (f" (in {', '.join(heads)})" if left else "")
 
 
 def _some(data: LabelledFrames) -> LabelledFrames:
