@@ -1,6 +1,7 @@
 """k-points that mean the same in every supercell, and the command around the calculations (these: tests/labelling)."""
 
 import sys
+from itertools import product
 
 import numpy as np
 import pytest
@@ -34,14 +35,43 @@ def test_meshes_are_those_of_monkhorst_and_pack():
     np.testing.assert_allclose(modulo(Mesh((2, 2, 2), "bcc").points()), modulo(both))
 
 
+SPARSE = ((1, 1, 4), (2, -2, 2), (0, 0, 12))
+
+
+def test_a_mesh_by_its_supercell_samples_that_supercell():
+    """The mean of exp(2 pi i k R) is 1 or -1 for vectors R of the supercell, by the shift, and 0 for all others."""
+    same = [Mesh(((4, 0, 0), (0, 4, 0), (0, 0, 2)), kind) for kind in ("gamma", "shifted", "bcc")]
+    for mesh in same:
+        np.testing.assert_allclose(modulo(mesh.points()), modulo(Mesh((4, 4, 2), mesh.kind).points()))
+    vectors = np.array(list(np.ndindex(9, 9, 9))) - 4
+    steps = vectors @ np.linalg.inv(SPARSE)
+    inside = np.abs(steps - np.round(steps)).max(axis=1) < 1e-9
+    signs = {"gamma": np.ones(len(steps)), "shifted": (-1.0) ** np.round(steps).sum(axis=1)}
+    for kind, sign in signs.items():
+        points = Mesh(SPARSE, kind).points()
+        assert len(points) == 48
+        assert points.min() >= 0
+        assert points.max() < 1
+        means = np.exp(2j * np.pi * (vectors @ points.T)).mean(axis=1)
+        np.testing.assert_allclose(means, np.where(inside, sign, 0.0), atol=1e-9)
+
+
 def test_the_body_centred_set_folds_from_sixteen_points_to_four():
     mesh = Mesh((2, 2, 2), "bcc")
     assert len(folded(mesh, np.eye(3, dtype=int), "f")) == 16
     assert len(folded(mesh, ROOT2, "f")) == 4
 
 
-@pytest.mark.parametrize("mesh", [Mesh((4, 4, 4)), Mesh((4, 4, 4), "shifted"), Mesh((4, 4, 4), "bcc")], ids=str)
-@pytest.mark.parametrize("matrix", [ROOT2, np.diag([2, 2, 1]), [[0, 1, 1], [1, 0, 1], [1, 1, 0]]], ids=["r", "d", "f"])
+@pytest.mark.parametrize(
+    ("mesh", "matrix"),
+    [
+        *product(
+            [Mesh((4, 4, 4)), Mesh((4, 4, 4), "shifted"), Mesh((4, 4, 4), "bcc")],
+            [ROOT2, np.diag([2, 2, 1]), [[0, 1, 1], [1, 0, 1], [1, 1, 0]]],
+        ),
+        (Mesh(SPARSE, "shifted"), ROOT2),
+    ],
+)
 def test_a_folded_set_samples_lattice_functions_alike(mesh, matrix):
     """The mean of exp(2 pi i k n) over a set must be the same for every vector n of the superlattice."""
     matrix = np.array(matrix)
@@ -95,7 +125,10 @@ def test_meshes_as_they_are_written():
     assert parse_mesh("spacing=0.5", CUBIC) == Mesh((2, 2, 2))
     assert parse_mesh("spacing=0.3:bcc", parse_primitive("6.3,6.3,12.6")) == Mesh((4, 4, 2), "bcc")
     np.testing.assert_allclose(parse_primitive("3,3,5,90,90,120")[1], [-1.5, 1.5 * 3**0.5, 0], atol=1e-12)
-    for text in ("2x2", "2x2x0", "2x2x2:odd", "spacing=0", "dense", "gamma:bcc"):
+    assert parse_mesh("1,1,4/2,-2,2/0,0,12:shifted", None) == Mesh(SPARSE, "shifted")
+    assert str(Mesh(SPARSE, "shifted")) == "1,1,4/2,-2,2/0,0,12:shifted"
+    wrong_rows = "1,1,4/2,-2,2", "1,1,4/2,-2,2/3,-1,6", "1,1,4/2,-2,2/0,0,12/", "1,1,4/2,-2,2/0,0,12:odd"
+    for text in ("2x2", "2x2x0", "2x2x2:odd", "spacing=0", "dense", "gamma:bcc", *wrong_rows):
         with pytest.raises(ConfigError, match=f"--kpoints {text}: write 2x2x2"):
             parse_mesh(text, CUBIC)
     with pytest.raises(ConfigError, match=r"a spacing needs the primitive cell \(--primitive\)"):

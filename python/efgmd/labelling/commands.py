@@ -22,7 +22,11 @@ def label(
     frames: Annotated[Path, typer.Argument(help="Frames to label, in any format that efgmd reads.")],
     output: Annotated[Path, typer.Argument(help="Extended XYZ to write, .xyz or .xyz.gz.")],
     kpoints: Annotated[
-        str, typer.Option(help="k-points of the primitive cell: 2x2x2, 4x4x4:shifted, 2x2x2:bcc, gamma or spacing=0.3.")
+        str,
+        typer.Option(
+            help="k-points of the primitive cell: 2x2x2, 4x4x4:shifted, 2x2x2:bcc, gamma, spacing=0.3, or the "
+            "supercell whose reciprocal lattice they are: 1,1,4/2,-2,2/0,0,12."
+        ),
     ],
     calculator: Annotated[Calculator, typer.Option(help="Code that computes the labels.")] = Calculator.gpaw,
     primitive: Annotated[

@@ -18,34 +18,50 @@ FloatArray = NDArray[np.float64]
 _KINDS = ("gamma", "shifted", "bcc")
 
 
+Divisions = tuple[int, int, int]
+
+
 @dataclass(frozen=True)
 class Mesh:
     """A regular set of k-points of a primitive cell.
 
+    Tensors computed with it are those of a crystal that repeats after the vectors of a supercell, whatever its waves.
+    The fewest points for vectors of a given length come from supercells that are not simply N times the cell along
+    each axis, a generalised regular grid (Wisesa, McGill and Mueller, Phys. Rev. B 93, 155109 (2016)).
+
     Attributes
     ----------
     divisions
-        Points along each reciprocal vector.
+        Points along each reciprocal vector, or three rows of integers: vectors of the supercell in units of the
+        primitive cell.
     kind
         "gamma": a mesh through Gamma; "shifted": moved by half a step along all three; "bcc": both together, the
         body-centred arrangement, which errs less than a simple mesh of as many points.
     """
 
-    divisions: tuple[int, int, int]
+    divisions: Divisions | tuple[Divisions, Divisions, Divisions]
     kind: str = "gamma"
 
     def __str__(self) -> str:
-        return "x".join(map(str, self.divisions)) + ("" if self.kind == "gamma" else f":{self.kind}")
+        rows = np.array(self.divisions)
+        text = "x".join(map(str, rows)) if rows.ndim == 1 else "/".join(",".join(map(str, row)) for row in rows)
+        return text + ("" if self.kind == "gamma" else f":{self.kind}")
 
     def points(self) -> FloatArray:
         """Points as fractions of the reciprocal vectors, in [0, 1), of shape ``(K, 3)``."""
-        through_gamma = np.array(list(product(*map(range, self.divisions)))) / self.divisions
-        shifted = (through_gamma + 0.5 / np.array(self.divisions)) % 1.0
+        rows = np.array(self.divisions)
+        supercell = np.diag(rows) if rows.ndim == 1 else rows
+        inverse = np.linalg.inv(supercell)
+        size = abs(round(np.linalg.det(supercell)))
+        steps = size // np.gcd.reduce(np.round(size * inverse).astype(np.int64), axis=None, initial=size)
+        fine = np.array(list(product(range(steps), repeat=3)))
+        through_gamma = fine[(fine @ supercell.T % steps == 0).all(axis=1)] / steps
+        shifted = (through_gamma + inverse @ np.full(3, 0.5)) % 1.0
         return {"gamma": through_gamma, "shifted": shifted, "bcc": np.vstack([through_gamma, shifted])}[self.kind]
 
 
 def parse_mesh(text: str, primitive: FloatArray | None) -> Mesh:
-    """Mesh from ``2x2x2``, ``4x4x4:shifted``, ``2x2x2:bcc``, ``gamma`` or ``spacing=0.3``.
+    """Mesh from ``2x2x2``, ``4x4x4:shifted``, ``2x2x2:bcc``, ``1,1,4/2,-2,2/0,0,12``, ``gamma`` or ``spacing=0.3``.
 
     Parameters
     ----------
@@ -65,13 +81,20 @@ def parse_mesh(text: str, primitive: FloatArray | None) -> Mesh:
         return Mesh((1, 1, 1))
     if (kind or "gamma") in _KINDS and (found := re.fullmatch(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*)", body)):
         return Mesh((int(found[1]), int(found[2]), int(found[3])), kind or "gamma")
+    if (kind or "gamma") in _KINDS and re.fullmatch(r"(-?\d+,-?\d+,-?\d+/?){3}(?<!/)", body):
+        a, b, c, d, e, f, g, h, i = map(int, re.split("[,/]", body))
+        rows = (a, b, c), (d, e, f), (g, h, i)
+        if abs(np.linalg.det(rows)) > 0.5:
+            return Mesh(rows, kind or "gamma")
     if (kind or "gamma") in _KINDS and (found := re.fullmatch(r"spacing=(\d*\.?\d+)", body)) and float(found[1]) > 0:
         if primitive is None:
             raise ConfigError(f"--kpoints {text}: a spacing needs the primitive cell (--primitive)")
         reciprocal = 2 * np.pi * np.linalg.norm(np.linalg.inv(primitive), axis=0)
         n = np.ceil(reciprocal / float(found[1]) - 1e-6).astype(int).clip(min=1)
         return Mesh((int(n[0]), int(n[1]), int(n[2])), kind or "gamma")
-    raise ConfigError(f"--kpoints {text}: write 2x2x2, 4x4x4:shifted, 2x2x2:bcc, gamma or spacing=0.3")
+    raise ConfigError(
+        f"--kpoints {text}: write 2x2x2, 4x4x4:shifted, 2x2x2:bcc, 1,1,4/2,-2,2/0,0,12, gamma or spacing=0.3"
+    )
 
 
 def parse_primitive(text: str) -> FloatArray:
