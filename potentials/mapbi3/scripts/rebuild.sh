@@ -34,7 +34,8 @@ efgmd train energy "$work/train_d3.xyz" -o "$work/energy-d3.safetensors" --eleme
 # The EFG model. Its data are not made anew, which takes days:
 #   python sample_efg.py MODEL frames.xyz SEED RUNS [12|48]
 #   efgmd label frames.xyz labelled.xyz --kpoints 2x2x2:bcc --primitive 6.3,6.3,6.3
-#   python split_efg.py labelled.xyz ../data
+#   efgmd label frames.xyz heavy.xyz --kpoints 1,1,4/2,-2,2/0,0,12:shifted --primitive 6.3,6.3,6.3 --cutoff 12
+#   python split_efg.py labelled.xyz ../data && python replace_labels.py heavy.xyz ../data Pb I
 test -e "$work/efg.safetensors" || efgmd train efg ../data/efg_train.xyz.gz \
   --validation ../data/efg_validation.xyz.gz --test ../data/efg_test.xyz.gz \
   -o "$work/efg.safetensors" --elements "$elements" --set channels=0 --set cutoff=7.0 --set lmax=4 \

@@ -1,8 +1,9 @@
 """Take the tensors of some elements in the EFG data files of a folder from another calculation of the same frames.
 
 usage: python replace_labels.py NEW.xyz FOLDER Pb I
-Elements need different settings: nitrogen a high cutoff, iodine and lead many k-points. In frames that the new file
-lacks, the tensors of these elements become unknown (`efg_known`), so that no label of a file is of the old calculation.
+Elements need different settings: nitrogen a high cutoff, iodine and lead many k-points. Frames that the new file lacks
+keep their tensors of these elements if they come from the same settings; otherwise these become unknown (`efg_known`),
+so that all labels of an element are of one kind.
 """
 
 import sys
@@ -11,29 +12,39 @@ from pathlib import Path
 import numpy as np
 from ase.io import read, write
 
+SETTINGS = ("efg_method", "efg_kpoints")
+
+
+def replace(frame, other, elements, settings):
+    """Put the tensors of another calculation into a frame, or mark them unknown."""
+    names = [f"{key}_of_{'_'.join(elements)}" for key in SETTINGS]
+    if other is None and [frame.info.get(name) for name in names] == settings:
+        return
+    chosen = np.isin(frame.get_chemical_symbols(), elements)
+    known = np.asarray(frame.arrays.pop("efg_known", np.ones(len(frame))), dtype=bool)
+    known[chosen] = other is not None
+    frame.arrays["efg"][chosen] = np.nan if other is None else other.arrays["efg"][chosen]
+    if not known.all():
+        frame.new_array("efg_known", known)
+    for name, value in zip(names, settings, strict=True):
+        frame.info.pop(name, None)
+        if other is not None:
+            frame.info[name] = value
+
 
 def main():
     elements = sys.argv[3:]
-    new = {frame.positions.tobytes(): frame for frame in read(sys.argv[1], ":")}
+    frames = read(sys.argv[1], ":")
+    new = {frame.positions.tobytes(): frame for frame in frames}
+    (settings,) = {tuple(frame.info[key] for key in SETTINGS) for frame in frames}
     for path in sorted(Path(sys.argv[2]).glob("efg_*.xyz.gz")):
-        frames, replaced = read(path, ":"), 0
-        for frame in frames:
+        held = read(path, ":")
+        for frame in held:
             frame.calc = None  # forces and energy are in dft_forces and dft_energy
-            chosen = np.isin(frame.get_chemical_symbols(), elements)
-            known = np.asarray(frame.arrays.pop("efg_known", np.ones(len(frame))), dtype=bool)
-            other = new.get(frame.positions.tobytes())
-            known[chosen] = other is not None
-            frame.arrays["efg"][chosen] = other.arrays["efg"][chosen] if other else np.nan
-            for key in ("efg_method", "efg_kpoints"):
-                name = f"{key}_of_{'_'.join(elements)}"
-                frame.info.pop(name, None)
-                if other:
-                    frame.info[name] = other.info[key]
-            if not known.all():
-                frame.new_array("efg_known", known)
-            replaced += other is not None
-        write(path, frames, format="extxyz")
-        print(f"{path}: {', '.join(elements)} of {replaced} of {len(frames)} frames")
+            replace(frame, new.get(frame.positions.tobytes()), elements, list(settings))
+        write(path, held, format="extxyz")
+        unknown = sum("efg_known" in frame.arrays for frame in held)
+        print(f"{path}: {len(held)} frames, {unknown} of them with unknown tensors")
 
 
 if __name__ == "__main__":
