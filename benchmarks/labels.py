@@ -16,16 +16,17 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from ase import Atoms
 from ase.io import read, write
 
-from efgmd.training.dataset import efg_scales
+from efgmd.training.dataset import efg_scales, known_tensors
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "potentials" / "mapbi3" / "data" / "efg_test.xyz.gz"
 FEW, SPARSE = "2,2,6/1,-1,10/0,0,6:shifted", "1,1,4/2,-2,2/0,0,12:shifted"
 SETS = ["2x2x2:shifted", "2x2x2:bcc", FEW, SPARSE, "4x4x4:shifted", "1,1,22/2,-2,24/0,0,16:shifted"]
 DENSE = "4x4x4:bcc"
-CUTOFFS, HIGHEST = [20, 30], 40  # Ha
+LOW, CUTOFFS, HIGHEST = 12, [20, 30], 40  # Ha
 
 
 def label(frames: Path, kpoints: str, cutoff: int) -> Path:
@@ -36,17 +37,13 @@ def label(frames: Path, kpoints: str, cutoff: int) -> Path:
     return output
 
 
-def tensors(path: Path, element: str):
-    """Components of all tensors of an element in a file."""
-    frames = read(path, ":")
-    return np.concatenate([a.arrays["efg"][np.array(a.get_chemical_symbols()) == element].ravel() for a in frames])
-
-
 def deviations(path: Path, best: Path, sigma: dict[str, float]) -> dict:
     """Deviations of each element, per cent of sigma."""
+    symbols, tensors = known_tensors(read(path, ":"))
+    _, reference = known_tensors(read(best, ":"))
     found = {}
     for element, scale in sigma.items():
-        x, y = tensors(path, element), tensors(best, element)
+        x, y = tensors[symbols == element].ravel(), reference[symbols == element].ravel()
         slope = float(x @ y / (y @ y))
         parts = {"error": x - y, "rest": x - slope * y}
         found[element] = {k: round(100 * float(np.sqrt(np.mean(v**2))) / scale, 2) for k, v in parts.items()}
@@ -72,16 +69,16 @@ def main() -> None:
     sources = {}
     for atoms, members in {12: runs["npt12"][:2] + runs["nvt12"][:1], 48: runs["nvt48-seed501"][:1]}.items():
         sources[atoms] = folder / f"frames{atoms}.xyz"
-        bare = [a.__class__(a.symbols, a.positions, cell=a.cell, pbc=True) for a in members]
+        bare = [Atoms(a.symbols, a.positions, cell=a.cell, pbc=True) for a in members]
         write(sources[atoms], bare, format="extxyz")
     record = {"command": "python benchmarks/labels.py FOLDER", "frames": {12: 3, 48: 1}}
     kpoints = []
     for atoms, source in sources.items():
-        dense = label(source, DENSE, 12)
+        dense = label(source, DENSE, LOW)
         for mesh in SETS:
-            done = label(source, mesh, 12)
+            done = label(source, mesh, LOW)
             kpoints.append({"atoms": atoms, "kpoints": mesh, "computed": points(done)} | deviations(done, dense, heavy))
-    record["kpoints"] = {"cutoff_hartree": 12, "dense": DENSE, "results": kpoints}
+    record["kpoints"] = {"cutoff_hartree": LOW, "dense": DENSE, "results": kpoints}
     highest = label(sources[12], FEW, HIGHEST)
     cutoffs = [{"hartree": c} | deviations(label(sources[12], FEW, c), highest, light) for c in CUTOFFS]
     record["cutoffs"] = {"kpoints": FEW, "highest_hartree": HIGHEST, "results": cutoffs}

@@ -128,7 +128,8 @@ def test_meshes_as_they_are_written():
     assert parse_mesh("1,1,4/2,-2,2/0,0,12:shifted", None) == Mesh(SPARSE, "shifted")
     assert str(Mesh(SPARSE, "shifted")) == "1,1,4/2,-2,2/0,0,12:shifted"
     wrong_rows = "1,1,4/2,-2,2", "1,1,4/2,-2,2/3,-1,6", "1,1,4/2,-2,2/0,0,12/", "1,1,4/2,-2,2/0,0,12:odd"
-    for text in ("2x2", "2x2x0", "2x2x2:odd", "spacing=0", "dense", "gamma:bcc", *wrong_rows):
+    assert len(parse_mesh("29x31x37", None).points()) == 29 * 31 * 37
+    for text in ("1,1,12,-2,2/0,0,12", "2x2", "2x2x0", "2x2x2:odd", "spacing=0", "dense", "gamma:bcc", *wrong_rows):
         with pytest.raises(ConfigError, match=f"--kpoints {text}: write 2x2x2"):
             parse_mesh(text, CUBIC)
     with pytest.raises(ConfigError, match=r"a spacing needs the primitive cell \(--primitive\)"):

@@ -11,6 +11,7 @@ import torch
 from ase.io import read
 
 from efgmd.calculators import EFGCalculator, EnergyCalculator
+from efgmd.frames.labels import known_atoms
 from efgmd.frames.neighbours import batch_of
 from efgmd.models.io import load_model, read_metadata
 
@@ -85,7 +86,7 @@ def test_iodine_and_lead_have_many_kpoints_or_no_tensors():
     for name in ("train", "validation", "test"):
         for frame in read(FOLDER / "data" / f"efg_{name}.xyz.gz", ":"):
             heavy = np.isin(frame.symbols, ["I", "Pb"])
-            has = np.asarray(frame.arrays.get("efg_known", np.ones(len(frame))), dtype=bool)
+            has = known_atoms(frame)
             converged = frame.info.get("efg_kpoints_of_Pb_I") == "1,1,4/2,-2,2/0,0,12:shifted"
             assert has[~heavy].all() and (has[heavy] == converged).all()
             assert np.isfinite(frame.arrays["efg"][has]).all()

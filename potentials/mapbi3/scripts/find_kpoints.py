@@ -54,10 +54,12 @@ def shifted(rows, grid, weight):
 def main():
     grid, weight = vectors()
     for points in map(int, sys.argv[1:] or ("24", "48", "64", "96")):
+        if points % 4:
+            sys.exit(f"{points} points: must be a multiple of four, the size of the 48-atom cell in primitive cells")
         best = min(supercells(points // 4), key=lambda h: weight[multiples(h @ CELL, grid)[1]].sum())
         rows, rest = shifted(best @ CELL, grid, weight)
-        total = weight[multiples(rows, grid)[1]].sum()
-        shortest = np.abs(grid[multiples(rows, grid)[1]]).sum(axis=1).min()
+        _, inside = multiples(rows, grid)
+        total, shortest = weight[inside].sum(), np.abs(grid[inside]).sum(axis=1).min()
         text = "/".join(",".join(map(str, row)) for row in rows.tolist())
         print(f"{points} points: {text}:shifted (vectors from {shortest} on; sum {total:.4f}, with signs {rest:.1e})")
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from ase.io import read, write
 
+from efgmd.frames.labels import KNOWN, known_atoms
+
 SETTINGS = ("efg_method", "efg_kpoints")
 
 
@@ -21,11 +23,12 @@ def replace(frame, other, elements, settings):
     if other is None and [frame.info.get(name) for name in names] == settings:
         return
     chosen = np.isin(frame.get_chemical_symbols(), elements)
-    known = np.asarray(frame.arrays.pop("efg_known", np.ones(len(frame))), dtype=bool)
+    known = known_atoms(frame)
+    frame.arrays.pop(KNOWN, None)
     known[chosen] = other is not None
     frame.arrays["efg"][chosen] = np.nan if other is None else other.arrays["efg"][chosen]
     if not known.all():
-        frame.new_array("efg_known", known)
+        frame.new_array(KNOWN, known)
     for name, value in zip(names, settings, strict=True):
         frame.info.pop(name, None)
         if other is not None:
@@ -41,10 +44,12 @@ def main():
         held = read(path, ":")
         for frame in held:
             frame.calc = None  # forces and energy are in dft_forces and dft_energy
-            replace(frame, new.get(frame.positions.tobytes()), elements, list(settings))
+            replace(frame, new.pop(frame.positions.tobytes(), None), elements, list(settings))
         write(path, held, format="extxyz")
-        unknown = sum("efg_known" in frame.arrays for frame in held)
+        unknown = sum(KNOWN in frame.arrays for frame in held)
         print(f"{path}: {len(held)} frames, {unknown} of them with unknown tensors")
+    if new:
+        sys.exit(f"{sys.argv[1]}: {len(new)} of its frames are in no file of {sys.argv[2]}")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from efgmd.errors import ConfigError, DataError
 FloatArray = NDArray[np.float64]
 
 _KINDS = ("gamma", "shifted", "bcc")
-
+_ROW = r"-?\d+,-?\d+,-?\d+"
 
 Divisions = tuple[int, int, int]
 
@@ -51,11 +51,11 @@ class Mesh:
         """Points as fractions of the reciprocal vectors, in [0, 1), of shape ``(K, 3)``."""
         rows = np.array(self.divisions)
         supercell = np.diag(rows) if rows.ndim == 1 else rows
-        inverse = np.linalg.inv(supercell)
-        size = abs(round(np.linalg.det(supercell)))
-        steps = size // np.gcd.reduce(np.round(size * inverse).astype(np.int64), axis=None, initial=size)
-        fine = np.array(list(product(range(steps), repeat=3)))
-        through_gamma = fine[(fine @ supercell.T % steps == 0).all(axis=1)] / steps
+        inverse, size = np.linalg.inv(supercell), abs(round(np.linalg.det(supercell)))
+        # The points are inverse @ n; these n are different modulo the columns of the supercell, as many as its size.
+        line, plane = np.gcd.reduce(supercell[0]), np.gcd.reduce(np.cross(supercell[0], supercell[1]))
+        n = np.array(list(product(range(line), range(plane // line), range(size // plane))))
+        through_gamma = n @ np.round(size * inverse.T).astype(np.int64) % size / size
         shifted = (through_gamma + inverse @ np.full(3, 0.5)) % 1.0
         return {"gamma": through_gamma, "shifted": shifted, "bcc": np.vstack([through_gamma, shifted])}[self.kind]
 
@@ -81,7 +81,7 @@ def parse_mesh(text: str, primitive: FloatArray | None) -> Mesh:
         return Mesh((1, 1, 1))
     if (kind or "gamma") in _KINDS and (found := re.fullmatch(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*)", body)):
         return Mesh((int(found[1]), int(found[2]), int(found[3])), kind or "gamma")
-    if (kind or "gamma") in _KINDS and re.fullmatch(r"(-?\d+,-?\d+,-?\d+/?){3}(?<!/)", body):
+    if (kind or "gamma") in _KINDS and re.fullmatch(rf"{_ROW}/{_ROW}/{_ROW}", body):
         a, b, c, d, e, f, g, h, i = map(int, re.split("[,/]", body))
         rows = (a, b, c), (d, e, f), (g, h, i)
         if abs(np.linalg.det(rows)) > 0.5:
