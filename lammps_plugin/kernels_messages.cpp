@@ -15,8 +15,8 @@ namespace {
 
 template <typename T> class Messages {
  public:
-  Messages(const py::dict &w, int species, int n_radial, double cutoff, double r0, int members, int rank) :
-      species(species), n_radial(n_radial), members(members), rank(rank), cutoff(cutoff), r0(r0),
+  Messages(const py::dict &w, int species, int n_radial, double r0, int members, int rank) :
+      species(species), n_radial(n_radial), members(members), rank(rank), r0(r0), cutoffs(values<T>(w, "cutoffs")),
       weight(values<T>(w, "weight")), start(values<long>(w, "start")), ia(values<int>(w, "index_a")),
       ib(values<int>(w, "index_b")), coefficient(values<T>(w, "coefficient"))
   {
@@ -24,8 +24,8 @@ template <typename T> class Messages {
     paths = (static_cast<int>(start.size()) - 1) / 5;
     if (species < 1 || species > MAX_SPECIES || n_radial < 1 || n_radial > MAX_RADIAL || rank < 1 ||
         rank % CHUNK != 0 || members < 1 || paths < 1 || start.size() != 5 * static_cast<std::size_t>(paths) + 1 ||
-        weight.size() != s * s * m * paths * n_radial * rank || ia.size() != coefficient.size() ||
-        ib.size() != coefficient.size())
+        weight.size() != s * s * m * paths * n_radial * rank || cutoffs.size() != s * s ||
+        ia.size() != coefficient.size() || ib.size() != coefficient.size())
       throw std::invalid_argument("Messages: arrays do not fit the given sizes");
     room.resize((static_cast<std::size_t>(MESSAGE_ROWS) * rank + 5 * m + 1) * 16);    // no vector has more lanes
   }
@@ -45,9 +45,9 @@ template <typename T> class Messages {
     if (!std::align(64, space - 64, aligned, space)) throw std::bad_alloc();
     DISPATCH({
       const std::vector<T> norm = normalisation<T>(MESSAGE_L);
-      const Radial<T> radial = {static_cast<T>(cutoff), static_cast<T>(r0), n_radial};
       const Terms<T> products = {5 * paths, start.data(), ia.data(), ib.data(), coefficient.data()};
       for (int kind = 0; kind < species * species; kind++) {
+        const Radial<T> radial = {cutoffs[kind], static_cast<T>(r0), n_radial};
         const MessageWeights<T> w = {members, rank, paths, weight.data() + kind * of_pair, products};
         const long from = begin[kind];
         tensors_from_messages<T>(w, radial, norm.data(), begin[kind + 1] - from, bonds.data() + from,
@@ -59,16 +59,17 @@ template <typename T> class Messages {
   }
 
  private:
-  // Pairs within the cutoff and their centres, by the elements of both.
+  // Pairs within the cutoff of their elements and their centres, by the elements of both.
   void sort_bonds(long count, const long *kinds, const long *first, const long *neighbours, const T *x)
   {
-    const T limit = static_cast<T>(cutoff) * static_cast<T>(cutoff);
     begin.assign(static_cast<std::size_t>(species) * species + 1, 0);
     near.clear();
     for (long i = 0; i < count; i++)
       for (long p = first[i]; p < first[i + 1]; p++) {
-        if (!(x[3 * p] * x[3 * p] + x[3 * p + 1] * x[3 * p + 1] + x[3 * p + 2] * x[3 * p + 2] < limit)) continue;
-        near.push_back({p, i, kinds[i] * species + neighbours[p]});
+        const long kind = kinds[i] * species + neighbours[p];
+        const T square = x[3 * p] * x[3 * p] + x[3 * p + 1] * x[3 * p + 1] + x[3 * p + 2] * x[3 * p + 2];
+        if (!(square < cutoffs[kind] * cutoffs[kind])) continue;
+        near.push_back({p, i, kind});
         begin[near.back().kind + 1]++;
       }
     for (std::size_t k = 1; k < begin.size(); k++) begin[k] += begin[k - 1];
@@ -87,8 +88,9 @@ template <typename T> class Messages {
   };
 
   int species, n_radial, members, rank, paths;
-  double cutoff, r0;
-  std::vector<T> weight;    // [element][element of the neighbour][member][path][n][rank]
+  double r0;
+  std::vector<T> cutoffs;    // [element][element of the neighbour]
+  std::vector<T> weight;     // [element][element of the neighbour][member][path][n][rank]
   std::vector<long> start;
   std::vector<int> ia, ib;
   std::vector<T> coefficient, room;
@@ -100,7 +102,7 @@ template <typename T> class Messages {
 template <typename T> void bind(py::module_ &m, const char *name)
 {
   py::class_<Messages<T>>(m, name)
-      .def(py::init<const py::dict &, int, int, double, double, int, int>())
+      .def(py::init<const py::dict &, int, int, double, int, int>())
       .def("evaluate", &Messages<T>::evaluate);
 }
 

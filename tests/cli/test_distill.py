@@ -26,7 +26,7 @@ dynamics:
   temperatures: [60]
   length_ps: 0.4
   interval_fs: 20
-  timestep_fs: 5
+  timestep_fs: 0.1
   closest: 1.2
   ensemble: {kind: nvt}
 perturbation: {frames: 8, displacement: 0.15, strain: 0.01}
@@ -160,7 +160,11 @@ def refused(monkeypatch, capsys, path, text, *arguments):
         ("  arguments: {sigma: 3.4, ", "  argument: {sigma: 3.4, ", "teacher.argument: unknown field; did you mean"),
         ("  temperatures: [60]\n", "", "dynamics.temperatures: missing, expected a list of temperatures in kelvin"),
         ("temperatures: [60]", "temperatures: [60, -1]", "dynamics.temperatures[1]: found -1"),
-        ("interval_fs: 20", "interval_fs: 22", "dynamics: interval_fs: found 22, expected a multiple of timestep_fs"),
+        (
+            "interval_fs: 20",
+            "interval_fs: 20.05",
+            "dynamics: interval_fs: found 20.05, expected a multiple of timestep_fs",
+        ),
         ("length_ps: 0.4", "length_ps: 0.01", "dynamics: length_ps: found 0.01, expected at least one interval_fs"),
         ("length_ps: 0.4", "length_ps: 0.4\n  runs: 1", "dynamics.runs: found 1, expected greater than or equal to 2"),
         ("kind: nvt", "kind: nve", "dynamics.ensemble.kind: found 'nve'"),

@@ -43,7 +43,7 @@ run 0
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """A small random committee that looks 5.5 angstrom far, and sends messages along bonds of 4.2 angstrom."""
+    """A small random committee that looks 5.5 angstrom far, and sends messages along bonds of mostly 4.2 angstrom."""
     import torch
 
     from efgmd.models import EFGModel
@@ -51,7 +51,8 @@ def model(tmp_path_factory):
 
     torch.manual_seed(8)
     shape = {"cutoff": 5.5, "n_radial": 4, "lmax": 2, "channels": 0, "message_cutoff": 4.2, "message_rank": 3}
-    efg = EFGModel(ELEMENTS, committee=2, **shape)
+    lengths = {"I": {"I": 5.4}, "H": {"Pb": 0.0, "H": 3.0}}
+    efg = EFGModel(ELEMENTS, committee=2, message_cutoffs=lengths, **shape)
     efg.surroundings.maps.normal_(std=0.3)
     for linear, messages in zip(efg.linear, efg.messages, strict=True):
         linear.pair.normal_()

@@ -167,7 +167,7 @@ def test_members_and_their_mean_agree():
 def test_features_times_weights_are_the_tensors():
     model, atoms = random_model(), structure()
     nb, channels = message_input(model, atoms)
-    bonds = Bonds(nb, model.surroundings.basis)
+    bonds = Bonds(nb, model.surroundings)
     for s, part in enumerate(model.messages):
         chosen = (nb.species == s).nonzero()[:, 0]
         row = torch.full_like(nb.species, -1).index_copy(0, chosen, torch.arange(len(chosen)))[bonds.centre]
@@ -226,11 +226,47 @@ def test_many_bonds_of_all_lengths_are_sorted_apart():
         assert (model._messages(given, channels, mean=False) - plain).abs().max() < 1e-12 * plain.abs().max()
 
 
+def test_messages_between_elements_go_as_far_as_they_are_told():
+    """A length of their own, longer or shorter than others, does what leaving out the rest does."""
+    lengths = {"Ne": {"Ar": 5.5, "Kr": 0}, "Kr": {"Kr": 2.9}}
+    shape = {"elements": ("Ne", "Ar", "Kr"), "cutoff": 6.0, "message_cutoff": 4.0}
+    model, usual = random_model(**shape, message_cutoffs=lengths), random_model(**shape)
+    far = random_model(**shape, message_cutoffs={"Ne": {"Ar": 5.5}})
+    atoms = structure(n=16, a=9.0)
+    atoms.symbols[3::5] = "Kr"
+    nb, channels = message_input(model, atoms)
+    plain = model.plain_messages(nb, channels, mean=False)
+    assert (model._messages(nb, channels, mean=False) - plain).abs().max() < 1e-12 * plain.abs().max()
+    argon, neon = nb.species == 1, nb.species == 0
+    assert torch.allclose(plain[argon], usual.plain_messages(nb, channels, mean=False)[argon], rtol=0, atol=1e-12)
+    for part in far.messages:
+        part.weight[:, 2] = 0  # nothing from krypton
+    without = far.plain_messages(nb, channels, mean=False)
+    assert torch.allclose(plain[neon], without[neon], rtol=0, atol=1e-12)
+    assert (plain - usual.plain_messages(nb, channels, mean=False))[neon].abs().max() > 1e-2 * plain.abs().max()
+
+
 def test_a_file_keeps_messages(tmp_path):
-    model, atoms = random_model(), structure()
+    model, atoms = random_model(message_cutoffs={"Ne": {"Ar": 4.2}}), structure()
+    assert not torch.equal(tensors(model, atoms), tensors(random_model(), atoms))
     save_model(tmp_path / "efg.safetensors", model)
     loaded = load_model(tmp_path / "efg.safetensors", dtype="float64")
     assert torch.equal(tensors(loaded, atoms), tensors(model, atoms))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"message_cutoffs": {"Ne": {"Xe": 3.0}}},
+        {"message_cutoffs": {"Ne": {"Ar": 4.6}}},
+        {"message_cutoffs": {"Xe": {"Ar": 3.0}}},
+        {"message_cutoffs": {"Ne": {"Ar": -1.0}}},
+        {"message_cutoffs": {"Ne": {"Ar": 3.0}}, "message_cutoff": 0.0},
+    ],
+)
+def test_lengths_of_bonds_that_cannot_be_are_refused(wrong):
+    with pytest.raises(ModelFileError, match=r"message_cutoffs, (Ne|Xe) from (Ar|Xe): .* needs messages"):
+        EFGModel(ELEMENTS, **{"cutoff": 4.5, "channels": 0, "message_cutoff": 3.0, **wrong})
 
 
 @pytest.mark.parametrize("wrong", [{"linear": False, "channels": 4}, {"message_cutoff": 5.0}, {"message_rank": 0}])

@@ -89,8 +89,7 @@ def reference_density(nb: Neighbourhoods, basis: DensityBasis, layout: CentreLay
     distance = nb.vectors.norm(dim=1)
     radial = radial_functions(distance, basis)
     angular = o3.spherical_harmonics(list(range(basis.lmax + 1)), nb.vectors, normalize=True, normalization="component")
-    centre = torch.repeat_interleave(torch.arange(len(nb.species), device=distance.device), nb.first.diff())
-    slot = centre * basis.n_species + nb.neighbour_species
+    slot = nb.centres() * basis.n_species + nb.neighbour_species
     summed = radial.new_zeros(len(nb.species) * basis.n_species, basis.harmonics, basis.n_radial)
     summed = summed.index_add(0, slot, angular[:, :, None] * radial[:, None, :])
     rows = summed.view(len(nb.species), basis.n_species, basis.harmonics, basis.n_radial)

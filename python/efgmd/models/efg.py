@@ -12,7 +12,7 @@ from efgmd.models.backbone import ElementBackbone, mlp
 from efgmd.models.fused_linear import FusedLinear
 from efgmd.models.fused_messages import FusedMessages, FusedSurroundings
 from efgmd.models.linear import LinearTensor
-from efgmd.models.messages import RADIAL, Bonds, MessageTensor, Surroundings
+from efgmd.models.messages import RADIAL, Bonds, MessageTensor, Surroundings, bond_cutoffs
 from efgmd.models.model import LocalModel
 from efgmd.models.neighbourhoods import Neighbourhoods
 from efgmd.models.products import ProductTable, paths, product, table
@@ -87,8 +87,8 @@ class EFGModel(LocalModel):
     """Model of electric field gradient tensors.
 
     The linear part is solved for in closed form and needs few data; the network adds what is left. Either can be left
-    out. Without messages the model is strictly local; with them a tensor depends on atoms up to twice their cutoff
-    away.
+    out. Without messages the model is strictly local; with them a tensor depends on what is within
+    ``message_cutoff`` of its neighbours too.
 
     Parameters
     ----------
@@ -108,6 +108,9 @@ class EFGModel(LocalModel):
         Of the part of the linear part that sees the surroundings of neighbours (`efgmd.models.messages`): length of
         bonds, angstrom, at most ``cutoff`` (0: no messages), and channels of each degree, of which there are at most
         six per element.
+    message_cutoffs
+        Lengths of bonds that differ from ``message_cutoff``, angstrom, at most ``cutoff``, by the element of the centre
+        and of the neighbour: ``{I: {I: 7.0}, Pb: {H: 0}}`` (0: no messages from H to Pb).
     """
 
     kind = "efg"
@@ -129,6 +132,7 @@ class EFGModel(LocalModel):
         linear: bool = True,
         message_cutoff: float = 0.0,
         message_rank: int = 8,
+        message_cutoffs: dict[str, dict[str, float]] | None = None,
     ):
         if lmax < 2 or not (linear or channels):
             raise ModelFileError("an EFG model needs lmax of at least 2, and a linear part or channels of a network")
@@ -148,11 +152,13 @@ class EFGModel(LocalModel):
             linear=linear,
             message_cutoff=message_cutoff,
             message_rank=message_rank,
+            message_cutoffs=message_cutoffs,
         )
         networks = self.backbone.elements()
         self.heads = nn.ModuleList([TensorHead(network, outputs, hidden, committee) for network in networks])
         self.linear = nn.ModuleList([LinearTensor(self.backbone.basis, committee) for _ in elements if linear])
-        self.surroundings = Surroundings(len(elements), message_cutoff, r0, message_rank) if message_cutoff else None
+        bonds = bond_cutoffs(elements, cutoff, message_cutoff, message_cutoffs or {})
+        self.surroundings = Surroundings(bonds, message_cutoff, r0, message_rank) if message_cutoff else None
         self.messages = nn.ModuleList(
             [MessageTensor(len(elements), message_rank, committee) for _ in elements if message_cutoff]
         )
@@ -316,7 +322,7 @@ class EFGModel(LocalModel):
 
     def plain_messages(self, nb: Neighbourhoods, channels: torch.Tensor, mean: bool) -> torch.Tensor:
         """What messages add, ``(N, members, 5)``, by operations of torch: the reference, and for other devices."""
-        bonds = Bonds(nb, cast(Surroundings, self.surroundings).basis)
+        bonds = Bonds(nb, cast(Surroundings, self.surroundings))
         out = nb.vectors.new_zeros(len(nb.species), 1 if mean else self.committee, 5)
         for s, (part, scale) in enumerate(zip(self.messages, self._units(), strict=True)):
             centres = (nb.species == s).nonzero()[:, 0]
@@ -338,7 +344,7 @@ class EFGModel(LocalModel):
 
         def make() -> FusedMessages:
             parts = cast(list[MessageTensor], list(self.messages))
-            return FusedMessages(parts, cast(Surroundings, self.surroundings).basis, self.scales, self.dtype, mean)
+            return FusedMessages(parts, cast(Surroundings, self.surroundings), self.scales, self.dtype, mean)
 
         return self._compile((FusedMessages, mean), self.messages, make)
 

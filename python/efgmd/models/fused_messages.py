@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import torch
 
-from efgmd.models.density import DensityBasis
 from efgmd.models.fused_linear import CHUNK
 from efgmd.models.kernel_calls import addresses, kernel_class
 from efgmd.models.messages import DEGREE, MessageTensor, Surroundings, message_paths
@@ -52,8 +51,8 @@ class FusedMessages:
     ----------
     parts
         Of each element.
-    basis
-        Of the neighbours' densities, for the cutoff and the radial functions.
+    surroundings
+        Of the model, for the cutoffs and the radial functions.
     scales
         Unit of each element's tensors, a.u.; where it is NaN nothing is added.
     dtype
@@ -65,7 +64,7 @@ class FusedMessages:
     def __init__(
         self,
         parts: Sequence[MessageTensor],
-        basis: DensityBasis,
+        surroundings: Surroundings,
         scales: torch.Tensor,
         dtype: torch.dtype,
         mean: bool,
@@ -80,14 +79,15 @@ class FusedMessages:
         products = table((DEGREE + 1) ** 2, (DEGREE + 2) ** 2, message_paths())
         weights: dict[str, object] = {
             "weight": weight.transpose(1, 2).contiguous().numpy(),
+            "cutoffs": surroundings.bond_cutoffs.numpy(),
             "start": products.start.numpy(),
             "index_a": products.index_a.numpy(),
             "index_b": products.index_b.numpy(),
             "coefficient": products.values.numpy(),
         }
         kernel = kernel_class("Messages", dtype)
-        sizes = basis.n_species, basis.n_radial, basis.cutoff, basis.r0
-        self._kernel = kernel(weights, *sizes, self.members, weight.shape[5])
+        basis = surroundings.basis
+        self._kernel = kernel(weights, basis.n_species, basis.n_radial, basis.r0, self.members, weight.shape[5])
 
     def add(self, nb: Neighbourhoods, channels: torch.Tensor, components: torch.Tensor) -> None:
         """Add to tensor components in e3nn's l = 2 basis, a.u.

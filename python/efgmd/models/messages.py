@@ -9,12 +9,14 @@ centre i resolves atoms k bonded to j only coarsely; together with products of d
 neighbours as the first layers of message-passing networks do (Batzner et al., Nat. Commun. 13, 2453 (2022)).
 """
 
+from collections.abc import Mapping
 from functools import cache
 from typing import cast
 
 import torch
 from torch import nn
 
+from efgmd.errors import ModelFileError
 from efgmd.models.density import CentreLayout, DensityBasis, density
 from efgmd.models.neighbourhoods import Neighbourhoods
 from efgmd.models.products import Path, merged_table, paths, product, table
@@ -29,8 +31,44 @@ def message_paths() -> tuple[Path, ...]:
     return paths(DEGREE, DEGREE + 1, (2,))
 
 
+def bond_cutoffs(
+    elements: tuple[str, ...], cutoff: float, usual: float, others: Mapping[str, Mapping[str, float]]
+) -> torch.Tensor:
+    """How far messages go ``(elements, elements)``, angstrom, by the element of the centre and of the neighbour.
+
+    Parameters
+    ----------
+    elements, cutoff
+        Of the model.
+    usual, others
+        ``message_cutoff`` and ``message_cutoffs`` of `efgmd.models.EFGModel`.
+
+    Raises
+    ------
+    ModelFileError
+        An element that the model does not have, a length outside of 0 to the cutoff, or lengths without messages.
+    """
+    out = torch.full((len(elements), len(elements)), usual, dtype=torch.float64)
+    for centre, lengths in others.items():
+        for neighbour, length in lengths.items():
+            if centre not in elements or neighbour not in elements or not (usual and 0 <= length <= cutoff):
+                raise ModelFileError(
+                    f"message_cutoffs, {centre} from {neighbour}: {length} angstrom needs messages (message_cutoff), "
+                    f"elements of the model ({' '.join(elements)}) and a length of 0 to its cutoff of {cutoff:g}"
+                )
+            out[elements.index(centre), elements.index(neighbour)] = length
+    return out
+
+
 class Bonds:
     """The pairs that messages go along.
+
+    Parameters
+    ----------
+    nb
+        Neighbourhoods of the centres.
+    surroundings
+        Say which pairs are bonds.
 
     Attributes
     ----------
@@ -40,20 +78,21 @@ class Bonds:
         ``(lm, P, n)``, b_n(r) Y_lm.
     """
 
-    def __init__(self, nb: Neighbourhoods, basis: DensityBasis):
+    def __init__(self, nb: Neighbourhoods, surroundings: "Surroundings"):
         if nb.neighbour is None:
             raise ValueError("neighbourhoods do not say which rows the neighbours are, which messages need")
-        near = nb.within(basis.cutoff)
+        cutoffs = surroundings.bond_cutoffs.to(nb.vectors)
+        near = nb.within(cutoffs[nb.species[nb.centres()], nb.neighbour_species])
         self.neighbour, self.species = cast(torch.Tensor, near.neighbour), near.neighbour_species
-        device = near.vectors.device
-        self.centre = torch.repeat_interleave(torch.arange(len(nb.species), device=device), near.first.diff())
-        # A bond alone is a density of one neighbour, of one kind.
-        kind = torch.zeros_like(self.species)
-        first = torch.arange(len(kind) + 1, device=device)
-        alone = DensityBasis(basis.cutoff, basis.r0, RADIAL, DEGREE + 1, 1)
-        bonds = Neighbourhoods(kind, first, kind, near.vectors)
-        layout = CentreLayout.build(kind, alone)
-        self.functions = layout.blocks(density(bonds, alone, layout), alone)[0]
+        self.centre = near.centres()
+        length = cutoffs[nb.species[self.centre], self.species]
+        chosen = [(length == cutoff).nonzero()[:, 0] for cutoff in cutoffs.unique()]
+        shapes = [
+            DensityBasis(float(cutoff), surroundings.basis.r0, RADIAL, DEGREE + 1, 1) for cutoff in cutoffs.unique()
+        ]
+        parts = [_alone(near.vectors[rows], shape) for rows, shape in zip(chosen, shapes, strict=True)]
+        ordered = torch.cat(parts, 1)
+        self.functions = torch.empty_like(ordered).index_copy(1, torch.cat(chosen), ordered)
         self._count = len(nb.species)
 
     def rows_among(self, centres: torch.Tensor) -> torch.Tensor:
@@ -62,20 +101,30 @@ class Bonds:
         return centres.new_full((self._count,), -1).index_copy(0, centres, places)[self.centre]
 
 
+def _alone(vectors: torch.Tensor, shape: DensityBasis) -> torch.Tensor:
+    """Functions of bonds ``(lm, P, n)``: a bond alone is a density of one neighbour, of one kind."""
+    kind = vectors.new_zeros(len(vectors), dtype=torch.int64)
+    nb = Neighbourhoods(kind, torch.arange(len(kind) + 1, device=kind.device), kind, vectors)
+    layout = CentreLayout.build(kind, shape)
+    return layout.blocks(density(nb, shape, layout), shape)[0]
+
+
 class Surroundings(nn.Module):
     """Channels of every atom from its density, to be sent to its neighbours.
 
     Parameters
     ----------
-    n_species
-        Number of elements.
+    bond_cutoffs
+        ``(elements, elements)``, angstrom: how far messages go, by the element of the centre and of the neighbour.
     cutoff, r0
-        Of densities and messages, angstrom.
+        Of densities, angstrom.
     rank
         Channels of each degree.
 
     Attributes
     ----------
+    bond_cutoffs
+        As given.
     mean
         ``(elements, K)``, of the densities of degree 0.
     maps
@@ -85,9 +134,14 @@ class Surroundings(nn.Module):
     mean: torch.Tensor
     maps: torch.Tensor
 
-    def __init__(self, n_species: int, cutoff: float, r0: float, rank: int):
+    def __init__(self, bond_cutoffs: torch.Tensor, cutoff: float, r0: float, rank: int):
         super().__init__()
-        self.basis, self.rank = DensityBasis(cutoff, r0, RADIAL, DEGREE, n_species), rank
+        n_species = len(bond_cutoffs)
+        self.basis, self.rank, self.bond_cutoffs = (
+            DensityBasis(cutoff, r0, RADIAL, DEGREE, n_species),
+            rank,
+            bond_cutoffs,
+        )
         self.register_buffer("mean", torch.zeros(n_species, self.basis.width))
         self.register_buffer("maps", torch.zeros(n_species, DEGREE + 1, self.basis.width, rank))
 

@@ -32,8 +32,12 @@ class Neighbourhoods(NamedTuple):
     vectors: torch.Tensor
     neighbour: torch.Tensor | None = None
 
-    def within(self, distance: float) -> "Neighbourhoods":
-        """Without the pairs that are at least this distance apart, angstrom."""
+    def centres(self) -> torch.Tensor:
+        """Row ``(P,)`` of each pair's centre."""
+        return torch.repeat_interleave(torch.arange(len(self.species), device=self.first.device), self.first.diff())
+
+    def within(self, distance: float | torch.Tensor) -> "Neighbourhoods":
+        """Without the pairs that are at least this distance apart, angstrom: one for all, or ``(P,)`` of each pair."""
         near = (self.vectors.square().sum(1) < distance**2).nonzero()[:, 0]
         return Neighbourhoods(
             self.species,

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import yaml
 from ase.data import chemical_symbols
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from efgmd.errors import ConfigError
 from efgmd.frames.labels import LabelKeys
@@ -210,6 +210,14 @@ def check_hyperparameters(model_class: type, given: Mapping[str, Any]) -> None:
         if known[name] is bool:
             if not isinstance(value, bool):
                 raise ConfigError(f"model.{name}: true or false, got {value}")
+            continue
+        if known[name] not in (int, float):
+            try:
+                TypeAdapter(known[name]).validate_python(value, strict=True)
+            except ValidationError:
+                raise ConfigError(
+                    f"model.{name}: lengths (angstrom) by two elements, such as {{I: {{H: 3.5}}}}, got {value}"
+                ) from None
             continue
         whole = known[name] is int
         least, most = _RANGES.get(name, (1, math.inf))

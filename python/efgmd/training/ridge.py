@@ -140,7 +140,7 @@ class _Messages:
         surroundings.load_state_dict(precise.state_dict())  # rounds to the precision of the model
         precise.load_state_dict(surroundings.state_dict())
         self._channels = precise(nb)
-        self._bonds, self._kinds = Bonds(nb, surroundings.basis), len(model.elements)
+        self._bonds, self._kinds = Bonds(nb, surroundings), len(model.elements)
 
     def features(self, chosen: Tensor) -> tuple[FloatArray, FloatArray]:
         """Features ``(n, 5, F)`` of the chosen centres, and the map ``(weights, F)`` that reduced them to few."""
