@@ -1,7 +1,7 @@
 """Accuracy of EFG models beside lambda-SOAP regression on the same frames; of thermal MAPbI3 unless told otherwise.
 
-usage: python benchmarks/efg_accuracy.py [--data FOLDER] [--out FILE.json] [--set NAME=VALUE ...] [--epochs N]
-       [--initialise MODEL] [--fractions 0.25 0.5 1.0] [--kernel]
+usage: python benchmarks/efg_accuracy.py [--data FOLDER] [--out FILE.json] [--config FILE.yaml] [--set NAME=VALUE ...]
+       [--epochs N] [--initialise MODEL] [--fractions 0.25 0.5 1.0] [--kernel]
 needs: pip install featomic metatensor
 
 Baseline: lambda-SOAP of featomic with lambda = 2, two-body terms to 7 angstrom and three-body terms to 5 angstrom, 6
@@ -181,7 +181,7 @@ def ours(arguments, training, validation, test) -> tuple[np.ndarray, float]:
         for part, frames in (("training", training), ("validation", validation)):
             write(folder / f"{part}.xyz", frames, format="extxyz")
         files = TrainingFiles([folder / "training.xyz"], [folder / "validation.xyz"], [], folder / "model.safetensors")
-        calculator = EFGCalculator(train(read_config(None, given), files))
+        calculator = EFGCalculator(train(read_config(arguments.config, given), files))
         seconds = (datetime.now(UTC) - begun).total_seconds()
         return np.concatenate([calculator.get_property("efg", atoms) for atoms in test]), seconds
 
@@ -210,6 +210,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, default=ROOT / "potentials" / "mapbi3" / "data")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "efg_accuracy.json")
+    parser.add_argument("--config", type=Path)
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--epochs", type=int, default=120)
     parser.add_argument("--learning-rate", type=float, default=0.003)

@@ -38,8 +38,7 @@ efgmd train energy "$work/train_d3.xyz" -o "$work/energy-d3.safetensors" --eleme
 #   python split_efg.py labelled.xyz ../data && python replace_labels.py heavy.xyz ../data Pb I
 test -e "$work/efg.safetensors" || efgmd train efg ../data/efg_train.xyz.gz \
   --validation ../data/efg_validation.xyz.gz --test ../data/efg_test.xyz.gz \
-  -o "$work/efg.safetensors" --elements "$elements" --set channels=0 --set cutoff=7.0 --set lmax=4 \
-  --set committee=8 --set message_cutoff=5.0 --refit
+  -o "$work/efg.safetensors" --config efg.yaml --refit
 
 # Stability and held-out accuracy: 50 ps of NPT at four temperatures, frames of which the teacher labels.
 cp ../validation/in.stability ../validation/tetragonal384.data "$work"
