@@ -1,4 +1,4 @@
-// Python class efgmd._kernels.Messages: what messages add to an EFG model, with the weights of all elements.
+// Python class efgmd._kernels.Messages: tensors of one degree from messages, with the weights of all elements.
 
 #include "kernels_dispatch.h"
 #include "kernels_modules.h"
@@ -15,19 +15,19 @@ namespace {
 
 template <typename T> class Messages {
  public:
-  Messages(const py::dict &w, int species, int n_radial, double r0, int members, int rank) :
-      species(species), n_radial(n_radial), members(members), rank(rank), r0(r0), cutoffs(values<T>(w, "cutoffs")),
-      weight(values<T>(w, "weight")), start(values<long>(w, "start")), ia(values<int>(w, "index_a")),
-      ib(values<int>(w, "index_b")), coefficient(values<T>(w, "coefficient"))
+  Messages(const py::dict &w, int species, int n_radial, double r0, int members, int rank, int degree) :
+      species(species), n_radial(n_radial), members(members), rank(rank), width(2 * degree + 1), r0(r0),
+      cutoffs(values<T>(w, "cutoffs")), weight(values<T>(w, "weight")), start(values<long>(w, "start")),
+      ia(values<int>(w, "index_a")), ib(values<int>(w, "index_b")), coefficient(values<T>(w, "coefficient"))
   {
     const std::size_t s = species, m = members;
-    paths = (static_cast<int>(start.size()) - 1) / 5;
+    paths = (static_cast<int>(start.size()) - 1) / width;
     if (species < 1 || species > MAX_SPECIES || n_radial < 1 || n_radial > MAX_RADIAL || rank < 1 ||
-        rank % CHUNK != 0 || members < 1 || paths < 1 || start.size() != 5 * static_cast<std::size_t>(paths) + 1 ||
-        weight.size() != s * s * m * paths * n_radial * rank || cutoffs.size() != s * s ||
-        ia.size() != coefficient.size() || ib.size() != coefficient.size())
+        rank % CHUNK != 0 || members < 1 || paths < 1 || start.size() != width * static_cast<std::size_t>(paths) + 1 ||
+        degree < 0 || degree >= MESSAGE_L || weight.size() != s * s * m * paths * n_radial * rank ||
+        cutoffs.size() != s * s || ia.size() != coefficient.size() || ib.size() != coefficient.size())
       throw std::invalid_argument("Messages: arrays do not fit the given sizes");
-    room.resize((static_cast<std::size_t>(MESSAGE_ROWS) * rank + 5 * m + 1) * 16);    // no vector has more lanes
+    room.resize((static_cast<std::size_t>(MESSAGE_ROWS) * rank + width * m + 1) * 16);    // no vector has more lanes
   }
 
   // Adds to the components.
@@ -45,15 +45,18 @@ template <typename T> class Messages {
     if (!std::align(64, space - 64, aligned, space)) throw std::bad_alloc();
     DISPATCH({
       const std::vector<T> norm = normalisation<T>(MESSAGE_L);
-      const Terms<T> products = {5 * paths, start.data(), ia.data(), ib.data(), coefficient.data()};
+      const Terms<T> products = {width * paths, start.data(), ia.data(), ib.data(), coefficient.data()};
       for (int kind = 0; kind < species * species; kind++) {
         const Radial<T> radial = {cutoffs[kind], static_cast<T>(r0), n_radial};
         const MessageWeights<T> w = {members, rank, paths, weight.data() + kind * of_pair, products};
         const long from = begin[kind];
-        tensors_from_messages<T>(w, radial, norm.data(), begin[kind + 1] - from, bonds.data() + from,
-                                 centres.data() + from, reinterpret_cast<const long *>(rows), x,
-                                 reinterpret_cast<const T *>(channels), static_cast<T *>(aligned),
-                                 reinterpret_cast<T *>(components));
+        auto add = tensors_from_messages<T, 1>;
+        if (width == 3) add = tensors_from_messages<T, 3>;
+        if (width == 5) add = tensors_from_messages<T, 5>;
+        if (width == 7) add = tensors_from_messages<T, 7>;
+        add(w, radial, norm.data(), begin[kind + 1] - from, bonds.data() + from, centres.data() + from,
+            reinterpret_cast<const long *>(rows), x, reinterpret_cast<const T *>(channels), static_cast<T *>(aligned),
+            reinterpret_cast<T *>(components));
       }
     })
   }
@@ -87,7 +90,7 @@ template <typename T> class Messages {
     long pair, centre, kind;
   };
 
-  int species, n_radial, members, rank, paths;
+  int species, n_radial, members, rank, width, paths;
   double r0;
   std::vector<T> cutoffs;    // [element][element of the neighbour]
   std::vector<T> weight;     // [element][element of the neighbour][member][path][n][rank]
@@ -102,7 +105,7 @@ template <typename T> class Messages {
 template <typename T> void bind(py::module_ &m, const char *name)
 {
   py::class_<Messages<T>>(m, name)
-      .def(py::init<const py::dict &, int, int, double, int, int>())
+      .def(py::init<const py::dict &, int, int, double, int, int, int>())
       .def("evaluate", &Messages<T>::evaluate);
 }
 

@@ -52,7 +52,7 @@ static void channels_of_element(const ChannelWeights<T> &w, const Radial<T> &rad
 template <typename T> struct MessageWeights {
   int members, rank, paths;
   const T *weight;      // of one pair of elements: [member][path][n][rank]
-  Terms<T> products;    // channels, harmonics -> [path][5]
+  Terms<T> products;    // channels, harmonics -> [path][W], see below
 };
 
 // Numbers of two vectors at the given places.
@@ -90,10 +90,10 @@ template <typename V, int LANES> static inline void transpose(V *x)
   }
 }
 
-// Adds the tensor components (members, 5) of the given bonds to those of their centres, at components + centre *
-// members * 5. The channels of row j are the MESSAGE_ROWS x rank numbers from channels + j * MESSAGE_ROWS * rank; room
-// is for as many vectors and 5 for each member, aligned.
-template <typename T>
+// Adds what the given bonds bring to (members, W) numbers of their centres, at components + centre * members * W, where
+// W is 2 l + 1 for tensors of degree l. The channels of row j are the MESSAGE_ROWS x rank numbers from channels + j *
+// MESSAGE_ROWS * rank; room is for as many vectors and W for each member, aligned.
+template <typename T, int W>
 static void tensors_from_messages(const MessageWeights<T> &w, const Radial<T> &radial, const T *norm, long count,
                                   const long *bonds, const long *centre, const long *rows, const T *vectors,
                                   const T *channels, T *room, T *components)
@@ -114,13 +114,13 @@ static void tensors_from_messages(const MessageWeights<T> &w, const Radial<T> &r
         __builtin_memcpy(&sent[k + e], channels + rows[pairs[e < lanes ? e : 0]] * MESSAGE_ROWS * R + k, sizeof(V));
       transpose<V, LANES>(sent + k);
     }
-    for (int k = 0; k < 5 * M; k++) out[k] = V{};
+    for (int k = 0; k < W * M; k++) out[k] = V{};
     for (int r = 0; r < R; r += CHUNK)
       for (int p = 0; p < P; p++) {
-        V coupled[5][CHUNK];
-        for (int k = 0; k < 5; k++) {
+        V coupled[W][CHUNK];
+        for (int k = 0; k < W; k++) {
           V sum[CHUNK] = {};
-          for (long s = t.start[5 * p + k]; s < t.start[5 * p + k + 1]; s++) {
+          for (long s = t.start[W * p + k]; s < t.start[W * p + k + 1]; s++) {
             const V harmonic = t.coefficient[s] * group.Y[t.ib[s]];
             const V *a = sent + t.ia[s] * R + r;
 #pragma GCC unroll 8
@@ -134,18 +134,18 @@ static void tensors_from_messages(const MessageWeights<T> &w, const Radial<T> &r
           for (int n = 0; n < N; n++)
 #pragma GCC unroll 8
             for (int q = 0; q < CHUNK; q++) g[q] += group.b[n] * weight[n * R + q];
-#pragma GCC unroll 5
-          for (int k = 0; k < 5; k++) {
-            V sum = out[5 * m + k];
+#pragma GCC unroll 7
+          for (int k = 0; k < W; k++) {
+            V sum = out[W * m + k];
 #pragma GCC unroll 8
             for (int q = 0; q < CHUNK; q++) sum += g[q] * coupled[k][q];
-            out[5 * m + k] = sum;
+            out[W * m + k] = sum;
           }
         }
       }
     for (int e = 0; e < lanes; e++) {
-      T *result = components + centre[begin + e] * M * 5;
-      for (int k = 0; k < 5 * M; k++) result[k] += out[k][e];
+      T *result = components + centre[begin + e] * M * W;
+      for (int k = 0; k < W * M; k++) result[k] += out[k][e];
     }
   }
 }

@@ -52,8 +52,11 @@ def model(tmp_path_factory):
     torch.manual_seed(8)
     shape = {"cutoff": 5.5, "n_radial": 4, "lmax": 2, "channels": 0, "message_cutoff": 4.2, "message_rank": 3}
     lengths = {"I": {"I": 5.4}, "H": {"Pb": 0.0, "H": 3.0}}
-    efg = EFGModel(ELEMENTS, committee=2, message_cutoffs=lengths, **shape)
+    products = {"I": ["Pb", "C"], "H": ["N"]}
+    efg = EFGModel(ELEMENTS, committee=2, message_cutoffs=lengths, message_products=products, **shape)
     efg.surroundings.maps.normal_(std=0.3)
+    for weights in (efg.products.own.maps, efg.products.weight, *efg.products.mixing):
+        weights.normal_(std=0.1)
     for linear, messages in zip(efg.linear, efg.messages, strict=True):
         linear.pair.normal_()
         messages.weight.normal_(std=0.3)

@@ -171,7 +171,7 @@ def test_features_times_weights_are_the_tensors():
     for s, part in enumerate(model.messages):
         chosen = (nb.species == s).nonzero()[:, 0]
         row = torch.full_like(nb.species, -1).index_copy(0, chosen, torch.arange(len(chosen)))[bonds.centre]
-        features = message_features(channels, bonds, row, len(chosen), len(ELEMENTS))
+        features = message_features(channels, bonds, row, len(chosen), range(len(ELEMENTS)))
         expected = part(channels, bonds, row, len(chosen))
         found = torch.einsum("nkf,mf->nmk", features, part.weight.flatten(1))
         assert torch.allclose(found, expected, rtol=0, atol=1e-10 * float(expected.abs().max()))

@@ -10,8 +10,10 @@ from torch import nn
 from efgmd.errors import ModelFileError
 from efgmd.models.backbone import ElementBackbone, mlp
 from efgmd.models.fused_linear import FusedLinear
-from efgmd.models.fused_messages import FusedMessages, FusedSurroundings
+from efgmd.models.fused_messages import FusedMessages, FusedSurroundings, message_weights
+from efgmd.models.fused_products import FusedProducts
 from efgmd.models.linear import LinearTensor
+from efgmd.models.message_products import MessageProducts
 from efgmd.models.messages import RADIAL, Bonds, MessageTensor, Surroundings, bond_cutoffs
 from efgmd.models.model import LocalModel
 from efgmd.models.neighbourhoods import Neighbourhoods
@@ -111,6 +113,9 @@ class EFGModel(LocalModel):
     message_cutoffs
         Lengths of bonds that differ from ``message_cutoff``, angstrom, at most ``cutoff``, by the element of the centre
         and of the neighbour: ``{I: {I: 7.0}, Pb: {H: 0}}`` (0: no messages from H to Pb).
+    message_products, product_rank
+        Elements whose tensors also have products of their own densities with messages from some elements
+        (`efgmd.models.message_products`): ``{I: [Pb]}``; and channels of each degree in these.
     """
 
     kind = "efg"
@@ -133,6 +138,8 @@ class EFGModel(LocalModel):
         message_cutoff: float = 0.0,
         message_rank: int = 8,
         message_cutoffs: dict[str, dict[str, float]] | None = None,
+        message_products: dict[str, list[str]] | None = None,
+        product_rank: int = 12,
     ):
         if lmax < 2 or not (linear or channels):
             raise ModelFileError("an EFG model needs lmax of at least 2, and a linear part or channels of a network")
@@ -153,6 +160,8 @@ class EFGModel(LocalModel):
             message_cutoff=message_cutoff,
             message_rank=message_rank,
             message_cutoffs=message_cutoffs,
+            message_products=message_products,
+            product_rank=product_rank,
         )
         networks = self.backbone.elements()
         self.heads = nn.ModuleList([TensorHead(network, outputs, hidden, committee) for network in networks])
@@ -162,6 +171,13 @@ class EFGModel(LocalModel):
         self.messages = nn.ModuleList(
             [MessageTensor(len(elements), message_rank, committee) for _ in elements if message_cutoff]
         )
+        self.products = None
+        if message_products:
+            if self.surroundings is None:
+                raise ModelFileError("message_products need messages (message_cutoff)")
+            self.products = MessageProducts(
+                elements, message_products, self.surroundings, cutoff, product_rank, committee
+            )
         self.committee = committee
         self.register_buffer("scales", torch.ones(len(self.elements)))
         self.register_buffer("spread_scales", torch.ones(len(self.elements)))
@@ -295,7 +311,7 @@ class EFGModel(LocalModel):
         if self._fusible(nb) and not len(self.heads):
             components = self._fused(mean)(nb)
             if channels is not None:
-                self._fused_messages(mean).add(nb, channels, components)
+                self._add_messages(nb, channels, components, mean)
             return components
         components = self._components(nb, mean)
         if channels is not None:
@@ -317,8 +333,15 @@ class EFGModel(LocalModel):
         if not self._fusible(nb):
             return self.plain_messages(nb, channels, mean)
         out = nb.vectors.new_zeros(len(nb.species), 1 if mean else self.committee, 5)
-        self._fused_messages(mean).add(nb, channels, out)
+        self._add_messages(nb, channels, out, mean)
         return out
+
+    def _add_messages(self, nb: Neighbourhoods, channels: torch.Tensor, components: torch.Tensor, mean: bool) -> None:
+        """Add what messages and their products bring to ``(N, members, 5)``, by compiled kernels."""
+        self._fused_messages(mean).add(nb, channels, components)
+        if products := self.products:
+            make = lambda: FusedProducts(products, self.scales, self.dtype)  # noqa: E731
+            self._compile((FusedProducts,), [products], make).add(nb, channels, components, mean)
 
     def plain_messages(self, nb: Neighbourhoods, channels: torch.Tensor, mean: bool) -> torch.Tensor:
         """What messages add, ``(N, members, 5)``, by operations of torch: the reference, and for other devices."""
@@ -328,6 +351,8 @@ class EFGModel(LocalModel):
             centres = (nb.species == s).nonzero()[:, 0]
             if len(centres):
                 out[centres] = scale * part(channels, bonds, bonds.rows_among(centres), len(centres), mean)
+        if self.products:
+            out = out + self.products(nb, channels, bonds, mean) * self._units()[nb.species][:, None, None]
         return out
 
     def _fused(self, mean: bool) -> FusedLinear:
@@ -343,8 +368,9 @@ class EFGModel(LocalModel):
         """The compiled form of messages."""
 
         def make() -> FusedMessages:
-            parts = cast(list[MessageTensor], list(self.messages))
-            return FusedMessages(parts, cast(Surroundings, self.surroundings), self.scales, self.dtype, mean)
+            parts, surroundings = cast(list[MessageTensor], list(self.messages)), cast(Surroundings, self.surroundings)
+            weight = message_weights(parts, self.scales, mean)
+            return FusedMessages(weight, surroundings.bond_cutoffs, surroundings.basis.r0, self.dtype)
 
         return self._compile((FusedMessages, mean), self.messages, make)
 

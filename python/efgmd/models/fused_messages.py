@@ -44,53 +44,58 @@ class FusedSurroundings:
         return channels.transpose(0, 1)
 
 
-class FusedMessages:
-    """Weights of the messages to all elements, compiled into the kernel's form.
+def message_weights(parts: Sequence[MessageTensor], scales: torch.Tensor, mean: bool) -> torch.Tensor:
+    """Weights ``(elements, members, elements of the neighbour, paths, n, rank)``, float64, of tensors in a.u.
 
     Parameters
     ----------
     parts
         Of each element.
-    surroundings
-        Of the model, for the cutoffs and the radial functions.
     scales
-        Unit of each element's tensors, a.u.; where it is NaN nothing is added.
-    dtype
-        ``torch.float32`` or ``torch.float64``.
+        Unit of each element's tensors, a.u.; where it is NaN the weights are zero.
     mean
         Whether to give the mean of the committee in place of its members.
     """
+    units = scales.detach().double().nan_to_num(nan=0.0).tolist()
+    weight = torch.stack([unit * part.weight.detach().double() for part, unit in zip(parts, units, strict=True)])
+    return weight.mean(1, keepdim=True) if mean else weight
 
-    def __init__(
-        self,
-        parts: Sequence[MessageTensor],
-        surroundings: Surroundings,
-        scales: torch.Tensor,
-        dtype: torch.dtype,
-        mean: bool,
-    ):
-        units = scales.detach().double().nan_to_num(nan=0.0).tolist()
-        weight = torch.stack([unit * part.weight.detach().double() for part, unit in zip(parts, units, strict=True)])
-        if mean:
-            weight = weight.mean(1, keepdim=True)
-        self.dtype, self.members = dtype, weight.shape[1]
+
+class FusedMessages:
+    """Sums over messages of one degree to all elements, compiled into the kernel's form.
+
+    Parameters
+    ----------
+    weight
+        ``(elements, members, elements of the neighbour, paths, n, rank)``, float64.
+    cutoffs
+        Lengths of bonds ``(elements, elements)``, angstrom.
+    r0
+        Length of the radial map, angstrom.
+    dtype
+        ``torch.float32`` or ``torch.float64``.
+    degree
+        Of the sums, 0 to 3.
+    """
+
+    def __init__(self, weight: torch.Tensor, cutoffs: torch.Tensor, r0: float, dtype: torch.dtype, degree: int = 2):
+        self.dtype = dtype
         self._padding = -weight.shape[5] % CHUNK
         weight = torch.nn.functional.pad(weight, (0, self._padding))
-        products = table((DEGREE + 1) ** 2, (DEGREE + 2) ** 2, message_paths())
+        products = table((DEGREE + 1) ** 2, (DEGREE + 2) ** 2, message_paths(degree))
         weights: dict[str, object] = {
             "weight": weight.transpose(1, 2).contiguous().numpy(),
-            "cutoffs": surroundings.bond_cutoffs.numpy(),
+            "cutoffs": cutoffs.numpy(),
             "start": products.start.numpy(),
             "index_a": products.index_a.numpy(),
             "index_b": products.index_b.numpy(),
             "coefficient": products.values.numpy(),
         }
-        kernel = kernel_class("Messages", dtype)
-        basis = surroundings.basis
-        self._kernel = kernel(weights, basis.n_species, basis.n_radial, basis.r0, self.members, weight.shape[5])
+        elements, members, _, _, radial, rank = weight.shape
+        self._kernel = kernel_class("Messages", dtype)(weights, elements, radial, r0, members, rank, degree)
 
     def add(self, nb: Neighbourhoods, channels: torch.Tensor, components: torch.Tensor) -> None:
-        """Add to tensor components in e3nn's l = 2 basis, a.u.
+        """Add to components in e3nn's basis, for l = 2 those of tensors in a.u.
 
         Parameters
         ----------
@@ -99,7 +104,7 @@ class FusedMessages:
         channels
             ``(lm, atoms, rank)``.
         components
-            ``(N, members, 5)``.
+            ``(N, members, 2 l + 1)``.
 
         Raises
         ------

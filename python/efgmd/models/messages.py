@@ -9,7 +9,7 @@ centre i resolves atoms k bonded to j only coarsely; together with products of d
 neighbours as the first layers of message-passing networks do (Batzner et al., Nat. Commun. 13, 2453 (2022)).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import cast
 
@@ -26,9 +26,9 @@ DEGREE = 3  # highest of the densities of neighbours; those of the bond go one f
 
 
 @cache
-def message_paths() -> tuple[Path, ...]:
-    """Products of a neighbour's channels and the harmonics of the bond to it, into l = 2."""
-    return paths(DEGREE, DEGREE + 1, (2,))
+def message_paths(degree: int = 2) -> tuple[Path, ...]:
+    """Products of a neighbour's channels and the harmonics of the bond to it, into a degree."""
+    return paths(DEGREE, DEGREE + 1, (degree,))
 
 
 def bond_cutoffs(
@@ -226,19 +226,21 @@ class MessageTensor(nn.Module):
         return out
 
 
-def message_features(channels: torch.Tensor, bonds: Bonds, row: torch.Tensor, n: int, n_species: int) -> torch.Tensor:
-    """What the weights of `MessageTensor` multiply, ``(n, 5, elements * paths * n_radial * rank)`` in their order.
+def message_features(
+    channels: torch.Tensor, bonds: Bonds, row: torch.Tensor, n: int, senders: Sequence[int], degree: int = 2
+) -> torch.Tensor:
+    """What the weights of `MessageTensor` multiply, ``(n, 2 l + 1, senders * paths * n_radial * rank)`` in their order.
 
-    Arguments as of `MessageTensor.forward`.
+    Messages from the elements ``senders``, of degree l; the other arguments as of `MessageTensor.forward`.
     """
-    rank, count = channels.shape[2], len(message_paths())
-    out = channels.new_zeros(n_species, n, count * 5, RADIAL * rank)
-    for s in range(n_species):
-        every = ((row >= 0) & (bonds.species == s)).nonzero()[:, 0]
+    rank, count, width = channels.shape[2], len(message_paths(degree)), 2 * degree + 1
+    out = channels.new_zeros(len(senders), n, count * width, RADIAL * rank)
+    for s, sender in enumerate(senders):
+        every = ((row >= 0) & (bonds.species == sender)).nonzero()[:, 0]
         for chosen in every.split(2000):
             left = channels[:, bonds.neighbour[chosen]].repeat(1, 1, RADIAL)
             right = bonds.functions[:, chosen].repeat_interleave(rank, dim=2)
-            t = table((DEGREE + 1) ** 2, (DEGREE + 2) ** 2, message_paths())
+            t = table((DEGREE + 1) ** 2, (DEGREE + 2) ** 2, message_paths(degree))
             out[s].index_add_(0, row[chosen], product(left, right, t).transpose(0, 1))
-    parts = out.view(n_species, n, count, 5, RADIAL * rank)
-    return parts.permute(1, 3, 0, 2, 4).reshape(n, 5, -1)
+    parts = out.view(len(senders), n, count, width, RADIAL * rank)
+    return parts.permute(1, 3, 0, 2, 4).reshape(n, width, -1)

@@ -8,9 +8,9 @@ d of each element is chosen like its regularisation.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from efgmd.errors import DataError
 from efgmd.models import EFGModel
 from efgmd.models.density import DensityBasis, radial_functions
 from efgmd.models.linear import LinearTensor, triple_paths
+from efgmd.models.message_products import MessageProducts, product_features
 from efgmd.models.messages import Bonds, MessageTensor, Surroundings, message_features
 from efgmd.models.neighbourhoods import Neighbourhoods
 from efgmd.models.products import Path, table
@@ -28,6 +29,7 @@ from efgmd.tensors import cartesian_to_l2, l2_to_cartesian
 from efgmd.training.dataset import Prepared, collate
 
 FloatArray = NDArray[np.float64]
+Fittable = TypeVar("Fittable", bound=torch.nn.Module)
 
 _DECAY_LENGTHS = (2.0, 3.0, 4.5)  # angstrom
 _RANK = 24  # combinations of densities kept in the products, for each degree
@@ -106,13 +108,13 @@ def fit_linear(model: EFGModel, frames: Sequence[Prepared], runs: Sequence[str],
                 "regularised: add runs, or leave it out with --set linear=false"
             )
         scale = float(model.scales[s])
-        sent, reduction = messages.features(torch.from_numpy(chosen)) if messages else (None, None)
+        sent = messages.features(s, torch.from_numpy(chosen)) if messages else None
         features, solution = _best(block, model.backbone.basis, sent, target[chosen] / scale, run[chosen])
         weights = bootstrap[run[chosen]] if model.committee > 1 else np.ones((len(chosen), 1))
         solved = solution.committee(weights)
         features.install(cast(LinearTensor, model.linear[s]), solved)
-        if reduction is not None:
-            _Messages.install(cast(MessageTensor, model.messages[s]), solved, reduction)
+        if messages:
+            messages.install(s, solved)
         change[chosen] = scale * solution.gain
         fits[element] = LinearFit(features.decay, solution.penalty, solution.error)
     shift = torch.from_numpy(l2_to_cartesian(change)).to(labels["efg"])
@@ -128,36 +130,57 @@ class _Messages:
     Parameters
     ----------
     model
-        Its ``surroundings`` are fitted to the atoms.
+        Its ``surroundings`` and the channels of its ``products`` are fitted to the atoms.
     nb
         All of them.
     """
 
     def __init__(self, model: EFGModel, nb: Neighbourhoods) -> None:
+        self._model = model
         surroundings = cast(Surroundings, model.surroundings)
-        precise = copy.deepcopy(surroundings).double()
-        precise.fit(nb)
-        surroundings.load_state_dict(precise.state_dict())  # rounds to the precision of the model
-        precise.load_state_dict(surroundings.state_dict())
-        self._channels = precise(nb)
-        self._bonds, self._kinds = Bonds(nb, surroundings), len(model.elements)
+        self._channels = _fitted(surroundings, lambda precise: precise.fit(nb))(nb)
+        self._bonds = Bonds(nb, surroundings)
+        self._products = None
+        if model.products:
+            self._products = _fitted(model.products, lambda precise: precise.fit(nb, self._channels, self._bonds))
+            self._own = self._products.own(nb)
 
-    def features(self, chosen: Tensor) -> tuple[FloatArray, FloatArray]:
-        """Features ``(n, 5, F)`` of the chosen centres, and the map ``(weights, F)`` that reduced them to few."""
-        row = self._bonds.rows_among(chosen)
-        every = message_features(self._channels, self._bonds, row, len(chosen), self._kinds).numpy()
-        flat = every.reshape(5 * len(chosen), -1)
+    def features(self, element: int, chosen: Tensor) -> FloatArray:
+        """Features ``(n, 5, F)`` of chosen centres of one element; those of messages are reduced to few."""
+        row, n = self._bonds.rows_among(chosen), len(chosen)
+        kinds = range(len(self._model.elements))
+        every = message_features(self._channels, self._bonds, row, n, kinds).numpy()
+        flat = every.reshape(5 * n, -1)
         values, vectors = np.linalg.eigh(flat.T @ flat)
         kept = np.flatnonzero(values > 1e-8 * values[-1])[-_MESSAGES:]
         reduced = every @ vectors[:, kept]
         scale = 1 / _spread(reduced)
-        return scale * reduced, scale * vectors[:, kept]
+        self._reduction, self._scale = scale * vectors[:, kept], 0.0
+        if not self._products or element not in self._products.centres:
+            return scale * reduced
+        sent = self._products.messages(self._channels, self._bonds, row, n, element)
+        products = product_features(self._own[:, chosen].contiguous(), sent).numpy()
+        self._scale = 1 / _spread(products)
+        return np.concatenate([scale * reduced, self._scale * products], axis=2)
 
-    @staticmethod
-    def install(part: MessageTensor, weights: FloatArray, reduction: FloatArray) -> None:
-        """Set the weights of messages from those of the reduced features, the last of ``(members, F)``."""
-        full = weights[:, weights.shape[1] - reduction.shape[1] :] @ reduction.T
-        part.weight.copy_(torch.from_numpy(full).view_as(part.weight))
+    def install(self, element: int, weights: FloatArray) -> None:
+        """Set the weights of the model from those of the features last made, the last of ``(members, F)``."""
+        if self._scale:
+            part = cast(MessageProducts, self._model.products).weight[element]
+            products, weights = weights[:, -part[0].numel() :], weights[:, : -part[0].numel()]
+            part.copy_(torch.from_numpy(self._scale * products).view_as(part))
+        messages = cast(MessageTensor, self._model.messages[element]).weight
+        full = weights[:, weights.shape[1] - self._reduction.shape[1] :] @ self._reduction.T
+        messages.copy_(torch.from_numpy(full).view_as(messages))
+
+
+def _fitted(module: Fittable, fit: Callable[[Fittable], None]) -> Fittable:
+    """A copy in double precision of a part of a model after it was fitted; its numbers are those of the model."""
+    precise = copy.deepcopy(module).double()
+    fit(precise)
+    module.load_state_dict(precise.state_dict())  # rounds to the precision of the model
+    precise.load_state_dict(module.state_dict())
+    return precise
 
 
 def _best(

@@ -1,0 +1,224 @@
+"""Products of own densities with messages in the EFG model."""
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.neighborlist import neighbor_list
+from e3nn import o3
+
+from efgmd.errors import ModelFileError
+from efgmd.frames.neighbours import PairList, batch_of
+from efgmd.models import EFGModel
+from efgmd.models.density import radial_functions
+from efgmd.models.io import load_model, save_model
+from efgmd.models.message_products import product_features, product_paths
+from efgmd.models.messages import DEGREE, RADIAL, Bonds, message_paths
+from efgmd.training.dataset import Prepared, collate
+from efgmd.training.ridge import fit_linear
+
+ELEMENTS = ("Ne", "Ar", "Kr")
+SHAPE = {"cutoff": 4.5, "n_radial": 3, "lmax": 2, "channels": 0, "committee": 2, "message_cutoff": 3.5}
+
+
+def random_model(seed=0, **changes):
+    """A model whose tensors come from products of own densities with messages alone."""
+    torch.manual_seed(seed)
+    given = {"message_rank": 3, "message_products": {"Ne": ["Ar", "Kr"], "Kr": ["Kr"]}, "product_rank": 4, **changes}
+    model = EFGModel(ELEMENTS, **{**SHAPE, **given}).double()
+    products = model.products
+    for channels in (model.surroundings, products.own):
+        channels.maps.normal_(std=0.5)
+        channels.mean.normal_()
+    for part in products.mixing:
+        part.normal_(std=0.3)
+    products.offset.normal_()
+    products.weight.normal_(std=0.3)
+    return model
+
+
+def structure(seed=1, a=6.5):
+    """Sixteen atoms of three elements in a small triclinic cell, not too close to each other."""
+    rng = np.random.default_rng(seed)
+    cell = np.array([[a, 0, 0], [0.8, a, 0], [-0.5, 0.9, a]])
+    grid = np.array(np.meshgrid(*[[0.0, 0.5]] * 3)).T.reshape(-1, 3)
+    atoms = Atoms(["Ne", "Ar"] * 8, scaled_positions=np.concatenate([grid, grid + 0.25]), cell=cell, pbc=True)
+    atoms.symbols[2::5] = "Kr"
+    atoms.positions += rng.normal(scale=0.25, size=atoms.positions.shape)
+    return atoms
+
+
+def tensors(model, atoms):
+    return model(batch_of(atoms, model.cutoff, model.elements, model.dtype).neighbourhoods)
+
+
+def harmonics(vectors):
+    return [o3.spherical_harmonics(l, vectors, True, normalization="component") for l in range(DEGREE + 2)]
+
+
+def coupled(a, b, degrees):
+    l1, l2, l3 = degrees
+    return torch.einsum("...a,...b,abc->...c", a, b, (2 * l3 + 1) ** 0.5 * o3.wigner_3j(l1, l2, l3, dtype=a.dtype))
+
+
+def channels_of(surroundings, atoms):
+    """Channels ``[atom][l]`` of densities, of shape ``(rank, 2 l + 1)``, by their sums."""
+    basis = surroundings.basis
+    i, j, vectors = (torch.from_numpy(part) for part in neighbor_list("ijD", atoms, basis.cutoff))
+    kinds = [ELEMENTS.index(symbol) for symbol in atoms.get_chemical_symbols()]
+    functions, angular = radial_functions(vectors.norm(dim=1), basis), harmonics(vectors)
+    out = []
+    for atom, kind in enumerate(kinds):
+        rows = []
+        for l in range(DEGREE + 1):
+            density = torch.zeros(len(ELEMENTS), RADIAL, 2 * l + 1, dtype=torch.float64)
+            for pair in torch.where(i == atom)[0]:
+                density[kinds[j[pair]]] += functions[pair][:, None] * angular[l][pair]
+            flat = density.reshape(len(ELEMENTS) * RADIAL, -1)
+            flat = flat - surroundings.mean[kind][:, None] if l == 0 else flat
+            rows.append(surroundings.maps[kind, l].T @ flat)
+        out.append(rows)
+    return out, kinds
+
+
+def test_tensors_are_the_sums_of_the_formulas():
+    model, atoms = random_model(), structure()
+    products = model.products
+    sent, kinds = channels_of(model.surroundings, atoms)
+    own, _ = channels_of(products.own, atoms)
+    i, j, vectors = (torch.from_numpy(part) for part in neighbor_list("ijD", atoms, 3.5))
+    functions, angular = radial_functions(vectors.norm(dim=1), model.surroundings.basis), harmonics(vectors)
+    expected = torch.zeros(len(atoms), 5, dtype=torch.float64)
+    for atom, kind in enumerate(kinds):
+        if kind not in products.centres:
+            continue
+        messages = [torch.zeros(products.rank, 2 * l + 1, dtype=torch.float64) for l in range(DEGREE + 1)]
+        messages[0] -= products.offset[kind][:, None]
+        for pair in torch.where(i == atom)[0]:
+            if (kind, kinds[j[pair]]) not in products.pairs:
+                continue
+            mixing = products.pairs.index((kind, kinds[j[pair]]))
+            for l in range(DEGREE + 1):
+                for number, path in enumerate(message_paths(l)):
+                    weight = torch.einsum("rnq,n->rq", products.mixing[l][mixing][:, number], functions[pair])
+                    left = weight @ sent[j[pair]][path.l1]
+                    messages[l] += coupled(left, angular[path.l2][pair].expand(len(left), -1), (path.l1, path.l2, l))
+        for number, path in enumerate(product_paths()):
+            left = products.weight[kind].mean(0)[number].T @ own[atom][path.l1]
+            expected[atom] += coupled(left, messages[path.l2], (path.l1, path.l2, 2)).sum(0)
+    expected = torch.einsum("nk,kij->nij", expected, model.basis_change)
+    assert not expected[torch.tensor(kinds) == 1].any() and expected.abs().max() > 0.1
+    assert (tensors(model, atoms) - expected).abs().max() < 1e-10 * expected.abs().max()
+
+
+@pytest.mark.parametrize("improper", [False, True])
+def test_tensors_turn_with_the_atoms(improper):
+    model, atoms = random_model(), structure()
+    before = tensors(model, atoms)
+    rotation = o3.matrix_x(torch.tensor(0.7)) @ o3.matrix_y(torch.tensor(-1.9)) @ o3.matrix_z(torch.tensor(0.4))
+    rotation = torch.linalg.qr(rotation.double())[0] * (-1 if improper else 1)
+    order = np.random.default_rng(3).permutation(len(atoms))
+    turned = atoms[order]
+    turned.set_cell(atoms.cell.array @ rotation.numpy().T)
+    turned.positions = turned.positions @ rotation.numpy().T + 0.7
+    assert (tensors(model, turned) - rotation @ before[order] @ rotation.T).abs().max() < 1e-10 * before.abs().max()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("rank", [3, 8])
+def test_the_compiled_form_equals_the_plain_one(instruction_set, dtype, rank):
+    """Also of members, of a model whose weights were changed after its first use, and of unknown tensors."""
+    model = random_model(message_rank=rank, product_rank=5).to(dtype)
+    model.set_scales({"Ne": 0.3, "Ar": 1.0, "Kr": 2.0})
+    nb = batch_of(structure().repeat((2, 1, 1)), model.cutoff, model.elements, model.dtype).neighbourhoods
+    channels = model.channels(nb)
+    for factor in (1.0, 0.7):
+        model.products.weight.mul_(factor)
+        model.products.mixing[3].mul_(factor)
+        for mean in (True, False):
+            plain = model.plain_messages(nb, channels, mean)
+            found = model._messages(nb, channels, mean)
+            assert plain.abs().max() > 0.1
+            assert (found - plain).abs().max() < {torch.float64: 1e-12, torch.float32: 2e-5}[dtype] * plain.abs().max()
+    model.scales[0] = torch.nan
+    known = nb.species != 0
+    assert model(nb)[~known].isnan().all() and torch.equal(
+        model(nb)[known].isfinite(), torch.ones_like(model(nb)[known], dtype=bool)
+    )
+
+
+def test_derivatives_go_through_products():
+    """By operations of torch, where the vectors ask for derivatives."""
+    model = random_model()
+    nb = batch_of(structure(), model.cutoff, model.elements, model.dtype).neighbourhoods
+    vectors = nb.vectors.clone().requires_grad_(True)
+    followed = model(nb._replace(vectors=vectors))
+    assert (followed - model(nb)).abs().max() < 1e-12 * followed.abs().max()
+    (gradient,) = torch.autograd.grad(followed[0, 0, 1], vectors)
+    step = torch.zeros_like(vectors)
+    step[int(gradient.abs().sum(1).argmax())] = torch.tensor([1e-5, -2e-5, 1e-5], dtype=torch.float64)
+    ahead, back = (model(nb._replace(vectors=nb.vectors + sign * step))[0, 0, 1] for sign in (1, -1))
+    assert float((ahead - back) / 2) == pytest.approx(float((gradient * step).sum()), rel=1e-6)
+
+
+def test_features_times_weights_are_the_tensors():
+    model, atoms = random_model(), structure()
+    nb = batch_of(atoms, model.cutoff, model.elements, model.dtype).neighbourhoods
+    channels, bonds, products = model.channels(nb), Bonds(nb, model.surroundings), model.products
+    chosen = (nb.species == 0).nonzero()[:, 0]
+    own = products.own(nb)[:, chosen]
+    sent = products.messages(channels, bonds, bonds.rows_among(chosen), len(chosen), 0)
+    found = torch.einsum("nkf,mf->nmk", product_features(own, sent), products.weight[0].flatten(1))
+    expected = products(nb, channels, bonds, mean=False)[chosen]
+    assert torch.allclose(found, expected, rtol=0, atol=1e-10 * float(expected.abs().max()))
+
+
+def test_a_function_with_such_products_is_learnt():
+    """A teacher of products of leading channels: a fit with products finds it, one without does not."""
+    frames = []
+    for seed in range(80):
+        atoms = structure(seed)
+        batch = batch_of(atoms, 4.5, ELEMENTS, torch.float64)
+        pairs = PairList(batch.neighbourhoods, batch.centre, batch.neighbour)
+        labels = {"known": batch.neighbourhoods.species == 0, "member_weights": torch.ones(len(atoms), 1)}
+        frames.append(Prepared(pairs, atoms.get_volume(), labels))
+    teacher = random_model(seed=5, message_products={"Ne": ["Ar"]})
+    nb = collate(frames)[0].neighbourhoods
+    teacher.surroundings.fit(nb)
+    channels = teacher.channels(nb)
+    teacher.products.fit(nb, channels, Bonds(nb, teacher.surroundings))
+    errors = {}
+    for given in ({"Ne": ["Ar"]}, None):
+        tensors = [teacher(frame.pairs.neighbourhoods) for frame in frames]
+        for frame, tensor in zip(frames, tensors, strict=True):
+            frame.labels["efg"] = tensor.clone()
+        shape = {**SHAPE, "n_radial": 6, "committee": 1, "message_rank": 3, "message_products": given}
+        student = EFGModel(ELEMENTS, product_rank=4, **shape).double()
+        fit_linear(student, frames[:70], [str(k) for k in range(70)], seed=0)
+        true = torch.cat(tensors[70:])
+        wrong = torch.cat([student(frame.pairs.neighbourhoods) for frame in frames[70:]]) - true
+        known = torch.cat([frame.labels["known"] for frame in frames[70:]])
+        errors[bool(given)] = float((wrong[known].square().mean() / true[known].square().mean()).sqrt())
+    assert errors[True] < 0.05 and errors[False] > 5 * errors[True], errors
+
+
+def test_a_file_keeps_products(tmp_path):
+    model, atoms = random_model(), structure()
+    save_model(tmp_path / "efg.safetensors", model)
+    loaded = load_model(tmp_path / "efg.safetensors", dtype="float64")
+    assert torch.equal(tensors(loaded, atoms), tensors(model, atoms))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"message_products": {"Ne": ["Xe"]}},
+        {"message_products": {"Xe": ["Ne"]}},
+        {"message_products": {"Ne": ["Ar", "Ar"]}},
+        {"message_products": {"Ne": ["Ar"]}, "message_cutoffs": {"Ne": {"Ar": 0}}},
+        {"message_cutoff": 0.0},
+    ],
+)
+def test_products_that_cannot_be_are_refused(wrong):
+    with pytest.raises(ModelFileError, match=r"message_products.*message"):
+        EFGModel(ELEMENTS, **{**SHAPE, "message_products": {"Ne": ["Ar"]}, **wrong})
