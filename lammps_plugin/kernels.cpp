@@ -113,4 +113,5 @@ PYBIND11_MODULE(_kernels, m)
   bind_tensor(m);
   bind_channels(m);
   bind_messages(m);
+  bind_products(m);
 }

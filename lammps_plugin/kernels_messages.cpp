@@ -27,6 +27,8 @@ template <typename T> class Messages {
         degree < 0 || degree >= MESSAGE_L || weight.size() != s * s * m * paths * n_radial * rank ||
         cutoffs.size() != s * s || ia.size() != coefficient.size() || ib.size() != coefficient.size())
       throw std::invalid_argument("Messages: arrays do not fit the given sizes");
+    for (auto begin = cutoffs.begin(); begin != cutoffs.end(); begin += species)
+      silent.push_back(std::all_of(begin, begin + species, [](T cutoff) { return cutoff == 0; }));
     room.resize((static_cast<std::size_t>(MESSAGE_ROWS) * rank + width * m + 1) * 16);    // no vector has more lanes
   }
 
@@ -67,7 +69,8 @@ template <typename T> class Messages {
   {
     begin.assign(static_cast<std::size_t>(species) * species + 1, 0);
     near.clear();
-    for (long i = 0; i < count; i++)
+    for (long i = 0; i < count; i++) {
+      if (silent[kinds[i]]) continue;
       for (long p = first[i]; p < first[i + 1]; p++) {
         const long kind = kinds[i] * species + neighbours[p];
         const T square = x[3 * p] * x[3 * p] + x[3 * p + 1] * x[3 * p + 1] + x[3 * p + 2] * x[3 * p + 2];
@@ -75,6 +78,7 @@ template <typename T> class Messages {
         near.push_back({p, i, kind});
         begin[near.back().kind + 1]++;
       }
+    }
     for (std::size_t k = 1; k < begin.size(); k++) begin[k] += begin[k - 1];
     bonds.resize(near.size());
     centres.resize(near.size());
@@ -92,8 +96,9 @@ template <typename T> class Messages {
 
   int species, n_radial, members, rank, width, paths;
   double r0;
-  std::vector<T> cutoffs;    // [element][element of the neighbour]
-  std::vector<T> weight;     // [element][element of the neighbour][member][path][n][rank]
+  std::vector<T> cutoffs;      // [element][element of the neighbour]
+  std::vector<bool> silent;    // elements to whose centres nothing comes
+  std::vector<T> weight;       // [element][element of the neighbour][member][path][n][rank]
   std::vector<long> start;
   std::vector<int> ia, ib;
   std::vector<T> coefficient, room;

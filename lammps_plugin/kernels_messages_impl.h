@@ -149,3 +149,59 @@ static void tensors_from_messages(const MessageWeights<T> &w, const Radial<T> &r
     }
   }
 }
+
+// What tensors of one element make of own channels and of messages. Rows of rank numbers are filled up with zeros to
+// `chunks` of CHUNK each where they are weights or scratch.
+template <typename T> struct ProductWeights {
+  int members, rank, chunks, paths;
+  const int *degree;    // [path], of the own channels
+  const T *weight;      // [member][path][rank of own channels][chunks of the messages' channels]
+  const T *offset;      // [rank], taken from the messages of degree 0
+  Terms<T> products;    // own channels, messages -> [path][5]
+};
+
+// Adds the tensor components of the centres listed in order[0..count), at components + centre * members * 5. Own
+// channels are [lm][rank] at own + centre * MESSAGE_ROWS * rank, messages of degree l [rank][2 l + 1] at sums[l] +
+// centre * rank * (2 l + 1); room is for MESSAGE_ROWS + 2 MESSAGE_L + 5 rows, zero.
+template <typename T>
+static void tensors_from_products(const ProductWeights<T> &w, long count, const long *order, const T *own,
+                                  const T *const *sums, T *room, T *components)
+{
+  typedef T Chunk __attribute__((vector_size(CHUNK * sizeof(T)), aligned(sizeof(T))));
+  const int R = w.rank, C = w.chunks, width = C * CHUNK;
+  const Terms<T> &t = w.products;
+  const Chunk *weights = reinterpret_cast<const Chunk *>(w.weight);
+  Chunk *sent = reinterpret_cast<Chunk *>(room), *left = sent + MESSAGE_ROWS * C, *out = left + 2 * MESSAGE_L * C;
+  for (long c = 0; c < count; c++) {
+    const long i = order[c];
+    const T *mine = own + i * MESSAGE_ROWS * R;
+    for (int l = 0; l < MESSAGE_L; l++)
+      for (int m = 0; m < 2 * l + 1; m++)
+        for (int r = 0; r < R; r++) room[(l * l + m) * width + r] = sums[l][(i * R + r) * (2 * l + 1) + m];
+    for (int r = 0; r < R; r++) room[r] -= w.offset[r];
+    for (int member = 0; member < w.members; member++) {
+      for (int k = 0; k < 5 * C; k++) out[k] = Chunk{};
+      for (int p = 0; p < w.paths; p++) {
+        const int l = w.degree[p];
+        const Chunk *weight = weights + static_cast<long>(member * w.paths + p) * R * C;
+        for (int m = 0; m < 2 * l + 1; m++)
+          for (int q = 0; q < C; q++) {
+            Chunk sum = {};
+            for (int a = 0; a < R; a++) sum += mine[(l * l + m) * R + a] * weight[a * C + q];
+            left[m * C + q] = sum;
+          }
+        for (int k = 0; k < 5; k++)
+          for (int q = 0; q < C; q++) {
+            Chunk sum = out[k * C + q];
+            for (long s = t.start[5 * p + k]; s < t.start[5 * p + k + 1]; s++)
+              sum += t.coefficient[s] * left[(t.ia[s] - l * l) * C + q] * sent[t.ib[s] * C + q];
+            out[k * C + q] = sum;
+          }
+      }
+      T *result = components + (i * w.members + member) * 5;
+      for (int k = 0; k < 5; k++)
+        for (int q = 0; q < C; q++)
+          for (int e = 0; e < CHUNK; e++) result[k] += out[k * C + q][e];
+    }
+  }
+}

@@ -14,6 +14,7 @@ void bind_repulsion(pybind11::module_ &m);    // what keeps nuclei apart
 void bind_tensor(pybind11::module_ &m);       // fused linear EFG models
 void bind_channels(pybind11::module_ &m);     // what atoms tell their neighbours
 void bind_messages(pybind11::module_ &m);     // what messages add to linear EFG models
+void bind_products(pybind11::module_ &m);     // their products with own channels
 
 // The centres of one kind, in their order.
 inline void pick(long count, const long *kinds, long kind, std::vector<long> &order)

@@ -135,6 +135,7 @@ def test_the_compiled_form_equals_the_plain_one(instruction_set, dtype, rank):
     for factor in (1.0, 0.7):
         model.products.weight.mul_(factor)
         model.products.mixing[3].mul_(factor)
+        model.products.own.maps.mul_(factor)
         for mean in (True, False):
             plain = model.plain_messages(nb, channels, mean)
             found = model._messages(nb, channels, mean)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import torch
@@ -340,8 +341,8 @@ class EFGModel(LocalModel):
         """Add what messages and their products bring to ``(N, members, 5)``, by compiled kernels."""
         self._fused_messages(mean).add(nb, channels, components)
         if products := self.products:
-            make = lambda: FusedProducts(products, self.scales, self.dtype)  # noqa: E731
-            self._compile((FusedProducts,), [products], make).add(nb, channels, components, mean)
+            make = partial(FusedProducts, products, self.scales, self.dtype, mean)
+            self._compile((FusedProducts, mean), [products], make).add(nb, channels, components)
 
     def plain_messages(self, nb: Neighbourhoods, channels: torch.Tensor, mean: bool) -> torch.Tensor:
         """What messages add, ``(N, members, 5)``, by operations of torch: the reference, and for other devices."""

@@ -2,13 +2,17 @@
 
 import torch
 
+from efgmd.models.fused_linear import CHUNK
 from efgmd.models.fused_messages import FusedMessages, FusedSurroundings
-from efgmd.models.message_products import MessageProducts
+from efgmd.models.kernel_calls import addresses, kernel_class
+from efgmd.models.message_products import MessageProducts, product_paths
+from efgmd.models.messages import DEGREE
 from efgmd.models.neighbourhoods import Neighbourhoods
+from efgmd.models.products import table
 
 
 class FusedProducts:
-    """Sums over densities and messages by compiled kernels; their few products by operations of torch.
+    """Products of own densities with messages to the centres of some elements, compiled into the kernels' form.
 
     Parameters
     ----------
@@ -18,11 +22,13 @@ class FusedProducts:
         Unit of each element's tensors, a.u.; where it is NaN nothing is added.
     dtype
         ``torch.float32`` or ``torch.float64``.
+    mean
+        Whether to give the mean of the committee in place of its members.
     """
 
-    def __init__(self, products: MessageProducts, scales: torch.Tensor, dtype: torch.dtype):
-        self._products, self._own = products, FusedSurroundings(products.own, dtype)
-        self._units = [(s, scales[s]) for s in products.centres if not scales[s].isnan()]
+    def __init__(self, products: MessageProducts, scales: torch.Tensor, dtype: torch.dtype, mean: bool):
+        self.dtype, self._rank = dtype, products.rank
+        self._own = FusedSurroundings(products.own, dtype)
         elements = len(scales)
         self._sums = []
         for degree, mixing in enumerate(products.mixing):
@@ -31,21 +37,28 @@ class FusedProducts:
                 weight[centre, :, neighbour] = mixing[number].double()
             cutoffs, r0 = products.bond_cutoffs, products.own.basis.r0
             self._sums.append(FusedMessages(weight, cutoffs, r0, dtype, degree))
+        units = torch.zeros(elements, dtype=torch.float64)
+        units[products.centres] = scales.detach().double().nan_to_num(nan=0.0)[products.centres]
+        weight = products.weight.detach().double() * units[:, None, None, None, None]
+        weight = weight.mean(1, keepdim=True) if mean else weight
+        weight = torch.nn.functional.pad(weight, (0, -products.rank % CHUNK))
+        terms = table((DEGREE + 1) ** 2, (DEGREE + 1) ** 2, product_paths())
+        weights: dict[str, object] = {
+            "degree": torch.tensor([path.l1 for path in product_paths()], dtype=torch.int32).numpy(),
+            "weight": weight.contiguous().numpy(),
+            "offset": products.offset.detach().double().numpy(),
+            "start": terms.start.numpy(),
+            "index_a": terms.index_a.numpy(),
+            "index_b": terms.index_b.numpy(),
+            "coefficient": terms.values.numpy(),
+        }
+        self._kernel = kernel_class("Products", dtype)(weights, elements, weight.shape[1], products.rank)
 
-    def add(self, nb: Neighbourhoods, channels: torch.Tensor, components: torch.Tensor, mean: bool) -> None:
-        """Add to tensor components ``(N, members, 5)``, a.u.; arguments as of `FusedMessages.add`.
-
-        With ``mean`` there is one member, the mean of all.
-        """
-        own = self._own(nb)
+    def add(self, nb: Neighbourhoods, channels: torch.Tensor, components: torch.Tensor) -> None:
+        """Add to tensor components ``(N, members, 5)``, a.u.; arguments and errors as of `FusedMessages.add`."""
+        own = self._own(nb).transpose(0, 1)
         sums = []
         for degree, messages in enumerate(self._sums):
-            part = own.new_zeros(len(nb.species), self._products.rank, 2 * degree + 1)
-            messages.add(nb, channels, part)
-            sums.append(part)
-        every = torch.cat(sums, 2)
-        for element, unit in self._units:
-            chosen = (nb.species == element).nonzero()[:, 0]
-            sent = every[chosen].permute(2, 0, 1).contiguous()
-            sent[0] -= self._products.offset[element]
-            components[chosen] += unit * self._products.tensors(own[:, chosen], sent, element, mean)
+            sums.append(nb.vectors.new_zeros(len(nb.species), self._rank, 2 * degree + 1))
+            messages.add(nb, channels, sums[-1])
+        self._kernel.evaluate(len(nb.species), *addresses(self.dtype, [nb.species], (own, *sums, components)))
