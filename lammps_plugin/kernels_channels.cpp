@@ -23,9 +23,7 @@ template <typename T> class Channels {
     if (species < 1 || species > MAX_SPECIES || n_radial < 1 || n_radial > MAX_RADIAL || rank < 1 ||
         mean.size() != s * k || maps.size() != s * MESSAGE_L * k * r)
       throw std::invalid_argument("Channels: arrays do not fit the given sizes");
-    const auto of_element = static_cast<std::ptrdiff_t>(MESSAGE_L * k * r);
-    for (auto begin = maps.begin(); begin != maps.end(); begin += of_element)
-      silent.push_back(std::all_of(begin, begin + of_element, [](T weight) { return weight == 0; }));
+    silent = all_zero(maps, species);
   }
 
   void evaluate(long count, std::uintptr_t kinds, std::uintptr_t first, std::uintptr_t neighbours,

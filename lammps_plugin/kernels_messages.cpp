@@ -27,8 +27,7 @@ template <typename T> class Messages {
         degree < 0 || degree >= MESSAGE_L || weight.size() != s * s * m * paths * n_radial * rank ||
         cutoffs.size() != s * s || ia.size() != coefficient.size() || ib.size() != coefficient.size())
       throw std::invalid_argument("Messages: arrays do not fit the given sizes");
-    for (auto begin = cutoffs.begin(); begin != cutoffs.end(); begin += species)
-      silent.push_back(std::all_of(begin, begin + species, [](T cutoff) { return cutoff == 0; }));
+    silent = all_zero(cutoffs, species);
     room.resize((static_cast<std::size_t>(MESSAGE_ROWS) * rank + width * m + 1) * 16);    // no vector has more lanes
   }
 

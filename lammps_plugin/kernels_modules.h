@@ -5,6 +5,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -15,6 +16,16 @@ void bind_tensor(pybind11::module_ &m);       // fused linear EFG models
 void bind_channels(pybind11::module_ &m);     // what atoms tell their neighbours
 void bind_messages(pybind11::module_ &m);     // what messages add to linear EFG models
 void bind_products(pybind11::module_ &m);     // their products with own channels
+
+// For each element whether all its numbers are zero, which are equally many for each.
+template <typename T> std::vector<bool> all_zero(const std::vector<T> &numbers, int elements)
+{
+  std::vector<bool> zero;
+  const auto each = static_cast<std::ptrdiff_t>(numbers.size() / elements);
+  for (auto begin = numbers.begin(); begin != numbers.end(); begin += each)
+    zero.push_back(std::all_of(begin, begin + each, [](T number) { return number == 0; }));
+  return zero;
+}
 
 // The centres of one kind, in their order.
 inline void pick(long count, const long *kinds, long kind, std::vector<long> &order)

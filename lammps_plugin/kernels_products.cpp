@@ -26,9 +26,7 @@ template <typename T> class Products {
         weight.size() != s * members * paths * r * chunks * CHUNK || start.size() != 5 * paths + 1 ||
         ia.size() != coefficient.size() || ib.size() != coefficient.size())
       throw std::invalid_argument("Products: arrays do not fit the given sizes");
-    const auto of_element = static_cast<std::ptrdiff_t>(weight.size() / s);
-    for (auto begin = weight.begin(); begin != weight.end(); begin += of_element)
-      silent.push_back(std::all_of(begin, begin + of_element, [](T x) { return x == 0; }));
+    silent = all_zero(weight, species);
   }
 
   // Adds to the components.

@@ -55,8 +55,9 @@ def model(tmp_path_factory):
     products = {"I": ["Pb", "C"], "H": ["N"]}
     efg = EFGModel(ELEMENTS, committee=2, message_cutoffs=lengths, message_products=products, **shape)
     efg.surroundings.maps.normal_(std=0.3)
-    for weights in (efg.products.own.maps, efg.products.weight, *efg.products.mixing):
-        weights.normal_(std=0.1)
+    for weights in (efg.products.own.maps, efg.products.own.mean, efg.products.offset, *efg.products.mixing):
+        weights.normal_(std=0.3)
+    efg.products.weight.normal_(std=0.1)
     for linear, messages in zip(efg.linear, efg.messages, strict=True):
         linear.pair.normal_()
         messages.weight.normal_(std=0.3)

@@ -1,5 +1,7 @@
 """The part of the EFG model that sees the surroundings of neighbours."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from efgmd.frames.neighbours import PairList, batch_of
 from efgmd.models import EFGModel
 from efgmd.models.density import radial_functions
 from efgmd.models.io import load_model, save_model
-from efgmd.models.messages import RADIAL, Bonds, message_features, message_paths
+from efgmd.models.messages import RADIAL, message_features, message_paths
 from efgmd.training.dataset import Prepared
 from efgmd.training.ridge import fit_linear
 
@@ -47,18 +49,20 @@ def tensors(model, atoms):
     return model(batch_of(atoms, model.cutoff, model.elements, model.dtype).neighbourhoods)
 
 
-def test_messages_are_the_sums_of_the_formula():
-    model, atoms = random_model(), structure()
+@pytest.mark.parametrize("cutoffs", [{}, {"Ne": {"Ar": 4.4, "Ne": 0}, "Ar": {"Ar": 2.8}}])
+def test_messages_are_the_sums_of_the_formula(cutoffs):
+    model, atoms = random_model(message_cutoffs=cutoffs), structure()
     basis = model.surroundings.basis
-    i, j, vectors = (torch.from_numpy(part) for part in neighbor_list("ijD", atoms, basis.cutoff))
+    i, j, vectors = (torch.from_numpy(part) for part in neighbor_list("ijD", atoms, 4.5))
     kinds = torch.tensor([ELEMENTS.index(symbol) for symbol in atoms.get_chemical_symbols()])
-    functions = radial_functions(vectors.norm(dim=1), basis)
+    distance = vectors.norm(dim=1)
+    functions = radial_functions(distance, basis)
     harmonics = [o3.spherical_harmonics(l, vectors, True, normalization="component") for l in range(5)]
     channels = [[None] * 4 for _ in atoms]
     for atom in range(len(atoms)):
         for l in range(4):
             density = torch.zeros(2, RADIAL, 2 * l + 1, dtype=torch.float64)
-            for pair in torch.where(i == atom)[0]:
+            for pair in torch.where((i == atom) & (distance < basis.cutoff))[0]:
                 density[kinds[j[pair]]] += functions[pair][:, None] * harmonics[l][pair]
             flat = density.reshape(2 * RADIAL, -1)
             if l == 0:
@@ -66,9 +70,13 @@ def test_messages_are_the_sums_of_the_formula():
             channels[atom][l] = model.surroundings.maps[kinds[atom], l].T @ flat
     expected = torch.zeros(len(atoms), 5, dtype=torch.float64)
     for pair in range(len(i)):
+        reach = cutoffs.get(ELEMENTS[kinds[i[pair]]], {}).get(ELEMENTS[kinds[j[pair]]], basis.cutoff)
+        if distance[pair] >= reach:
+            continue
+        bond = radial_functions(distance[pair : pair + 1], replace(basis, cutoff=reach))[0]
         weights = model.messages[kinds[i[pair]]].weight.mean(0)[kinds[j[pair]]]
         for number, path in enumerate(message_paths()):
-            mixed = functions[pair] @ weights[number] @ channels[j[pair]][path.l1]
+            mixed = bond @ weights[number] @ channels[j[pair]][path.l1]
             coupling = 5**0.5 * o3.wigner_3j(path.l1, path.l2, 2, dtype=torch.float64)
             expected[i[pair]] += torch.einsum("a,b,abc->c", mixed, harmonics[path.l2][pair], coupling)
     expected = torch.einsum("nk,kij->nij", expected, model.basis_change)
@@ -167,7 +175,7 @@ def test_members_and_their_mean_agree():
 def test_features_times_weights_are_the_tensors():
     model, atoms = random_model(), structure()
     nb, channels = message_input(model, atoms)
-    bonds = Bonds(nb, model.surroundings)
+    bonds = model.bonds(nb)
     for s, part in enumerate(model.messages):
         chosen = (nb.species == s).nonzero()[:, 0]
         row = torch.full_like(nb.species, -1).index_copy(0, chosen, torch.arange(len(chosen)))[bonds.centre]
@@ -237,13 +245,15 @@ def test_messages_between_elements_go_as_far_as_they_are_told():
     nb, channels = message_input(model, atoms)
     plain = model.plain_messages(nb, channels, mean=False)
     assert (model._messages(nb, channels, mean=False) - plain).abs().max() < 1e-12 * plain.abs().max()
-    argon, neon = nb.species == 1, nb.species == 0
-    assert torch.allclose(plain[argon], usual.plain_messages(nb, channels, mean=False)[argon], rtol=0, atol=1e-12)
+    before, further = (other.plain_messages(nb, channels, mean=False) for other in (usual, far))
+    neon, argon, krypton = (nb.species == k for k in range(3))
+    scale = plain.abs().max()
+    assert torch.allclose(plain[argon], before[argon], rtol=0, atol=1e-12)
+    assert (further - before)[neon].abs().max() > 1e-2 * scale and not (further - before)[~neon].any()
+    assert (plain - before)[krypton].abs().max() > 1e-3 * scale
     for part in far.messages:
         part.weight[:, 2] = 0  # nothing from krypton
-    without = far.plain_messages(nb, channels, mean=False)
-    assert torch.allclose(plain[neon], without[neon], rtol=0, atol=1e-12)
-    assert (plain - usual.plain_messages(nb, channels, mean=False))[neon].abs().max() > 1e-2 * plain.abs().max()
+    assert torch.allclose(plain[neon], far.plain_messages(nb, channels, mean=False)[neon], rtol=0, atol=1e-12)
 
 
 def test_a_file_keeps_messages(tmp_path):
@@ -255,18 +265,19 @@ def test_a_file_keeps_messages(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "told"),
     [
-        {"message_cutoffs": {"Ne": {"Xe": 3.0}}},
-        {"message_cutoffs": {"Ne": {"Ar": 4.6}}},
-        {"message_cutoffs": {"Xe": {"Ar": 3.0}}},
-        {"message_cutoffs": {"Ne": {"Ar": -1.0}}},
-        {"message_cutoffs": {"Ne": {"Ar": 3.0}}, "message_cutoff": 0.0},
+        ({"Ne": {"Xe": 3.0}}, "Xe is no element of the model, which has Ne Ar"),
+        ({"Xe": {}}, "Xe is no element of the model"),
+        ({"Ne": {"Ar": 4.6}}, "Ne from Ar: 4.6 angstrom is not from 0 to the cutoff of 4.5"),
+        ({"Ne": {"Ar": -1.0}}, "Ne from Ar: -1 angstrom is not from 0"),
     ],
 )
-def test_lengths_of_bonds_that_cannot_be_are_refused(wrong):
-    with pytest.raises(ModelFileError, match=r"message_cutoffs, (Ne|Xe) from (Ar|Xe): .* needs messages"):
-        EFGModel(ELEMENTS, **{"cutoff": 4.5, "channels": 0, "message_cutoff": 3.0, **wrong})
+def test_cutoffs_of_messages_that_cannot_be_are_refused(wrong, told):
+    with pytest.raises(ModelFileError, match=f"message_cutoffs.*{told}"):
+        EFGModel(ELEMENTS, cutoff=4.5, channels=0, message_cutoff=3.0, message_cutoffs=wrong)
+    with pytest.raises(ModelFileError, match="message_cutoffs: the model has no messages, set message_cutoff too"):
+        EFGModel(ELEMENTS, cutoff=4.5, channels=0, message_cutoffs=wrong)
 
 
 @pytest.mark.parametrize("wrong", [{"linear": False, "channels": 4}, {"message_cutoff": 5.0}, {"message_rank": 0}])

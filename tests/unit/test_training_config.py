@@ -62,9 +62,16 @@ def test_assignments_are_yaml_values():
 def test_unknown_hyperparameters_name_the_known_ones():
     check_hyperparameters(EFGModel, {"channels": 4, "message_cutoffs": {"Pb": {"H": 0, "I": 5.5}}})
     check_hyperparameters(EFGModel, parse_assignments(["message_cutoffs={N: {H: 3.5}}"], "--set"))
-    for wrong in (5.0, {"Pb": 4.0}, {"Pb": {"I": "far"}}, {"Pb": {"I": True}}):
-        with pytest.raises(ConfigError, match=r"model.message_cutoffs: lengths \(angstrom\) by two elements"):
-            check_hyperparameters(EFGModel, {"message_cutoffs": wrong})
+    check_hyperparameters(EFGModel, parse_assignments(["message_products={I: [Pb]}"], "--set"))
+    for name, wrong, told in (
+        ("message_cutoffs", 5.0, r"lengths \(angstrom\) by two elements"),
+        ("message_cutoffs", {"Pb": 4.0}, r"lengths \(angstrom\) by two elements"),
+        ("message_cutoffs", {"Pb": {"I": "far"}}, r"lengths \(angstrom\) by two elements"),
+        ("message_products", {"I": "Pb"}, "lists of elements by element"),
+        ("message_products", ["I"], "lists of elements by element"),
+    ):
+        with pytest.raises(ConfigError, match=f"model.{name}: {told}"):
+            check_hyperparameters(EFGModel, {name: wrong})
     with pytest.raises(ConfigError, match=r"model\.width: unknown hyperparameter; EFGModel takes cutoff, .*hidden"):
         check_hyperparameters(EFGModel, {"width": 4})
 

@@ -34,7 +34,7 @@ class NativeEFG(NativeModel):
     without_tensors : list[str]
         Elements of which the model knows no tensors: theirs are NaN.
     message_cutoff : float
-        How far atoms tell their neighbours of their own surroundings, angstrom.
+        Cutoff of the densities that atoms tell their neighbours of, angstrom; not how far they tell.
     message_width : int
         With how many doubles, each of which holds two numbers of a model in single precision; 0 if they do not.
 

@@ -15,7 +15,7 @@ from efgmd.models.fused_messages import FusedMessages, FusedSurroundings, messag
 from efgmd.models.fused_products import FusedProducts
 from efgmd.models.linear import LinearTensor
 from efgmd.models.message_products import MessageProducts
-from efgmd.models.messages import RADIAL, Bonds, MessageTensor, Surroundings, bond_cutoffs
+from efgmd.models.messages import RADIAL, Bonds, MessageTensor, Surroundings, pair_cutoffs
 from efgmd.models.model import LocalModel
 from efgmd.models.neighbourhoods import Neighbourhoods
 from efgmd.models.products import ProductTable, paths, product, table
@@ -108,15 +108,20 @@ class EFGModel(LocalModel):
     linear
         Whether there is a linear part.
     message_cutoff, message_rank
-        Of the part of the linear part that sees the surroundings of neighbours (`efgmd.models.messages`): length of
-        bonds, angstrom, at most ``cutoff`` (0: no messages), and channels of each degree, of which there are at most
-        six per element.
+        Of the part of the linear part that sees the surroundings of neighbours (`efgmd.models.messages`): cutoff of
+        these surroundings and of the messages, angstrom, at most ``cutoff`` (0: no messages), and channels of each
+        degree, of which there are at most six per element.
     message_cutoffs
-        Lengths of bonds that differ from ``message_cutoff``, angstrom, at most ``cutoff``, by the element of the centre
-        and of the neighbour: ``{I: {I: 7.0}, Pb: {H: 0}}`` (0: no messages from H to Pb).
+        Other cutoffs of messages, angstrom, at most ``cutoff``, by the element of the centre and of the neighbour:
+        ``{I: {I: 6.5}, Pb: {H: 0}}`` (0: no messages from H to Pb). That of the surroundings stays ``message_cutoff``.
     message_products, product_rank
         Elements whose tensors also have products of their own densities with messages from some elements
-        (`efgmd.models.message_products`): ``{I: [Pb]}``; and channels of each degree in these.
+        (`efgmd.models.message_products`): ``{I: [Pb]}``; and channels of each degree in these, at most six per element.
+
+    Raises
+    ------
+    ModelFileError
+        Hyperparameters that contradict each other, or name elements that the model does not have.
     """
 
     kind = "efg"
@@ -167,18 +172,19 @@ class EFGModel(LocalModel):
         networks = self.backbone.elements()
         self.heads = nn.ModuleList([TensorHead(network, outputs, hidden, committee) for network in networks])
         self.linear = nn.ModuleList([LinearTensor(self.backbone.basis, committee) for _ in elements if linear])
-        bonds = bond_cutoffs(elements, cutoff, message_cutoff, message_cutoffs or {})
-        self.surroundings = Surroundings(bonds, message_cutoff, r0, message_rank) if message_cutoff else None
+        self.message_cutoffs = pair_cutoffs(self.elements, cutoff, message_cutoff, message_cutoffs or {})
+        self.surroundings = Surroundings(len(elements), message_cutoff, r0, message_rank) if message_cutoff else None
         self.messages = nn.ModuleList(
             [MessageTensor(len(elements), message_rank, committee) for _ in elements if message_cutoff]
         )
-        self.products = None
-        if message_products:
-            if self.surroundings is None:
-                raise ModelFileError("message_products need messages (message_cutoff)")
-            self.products = MessageProducts(
-                elements, message_products, self.surroundings, cutoff, product_rank, committee
-            )
+        if message_products and not message_cutoff:
+            raise ModelFileError("message_products: the model has no messages, set message_cutoff too")
+        ranks = product_rank, message_rank
+        self.products = (
+            MessageProducts(self.elements, message_products, self.message_cutoffs, cutoff, r0, *ranks, committee)
+            if message_products
+            else None
+        )
         self.committee = committee
         self.register_buffer("scales", torch.ones(len(self.elements)))
         self.register_buffer("spread_scales", torch.ones(len(self.elements)))
@@ -242,6 +248,10 @@ class EFGModel(LocalModel):
                 (FusedSurroundings,), [surroundings], lambda: FusedSurroundings(surroundings, self.dtype)
             )(nb)
         return surroundings(nb.within(surroundings.basis.cutoff))
+
+    def bonds(self, nb: Neighbourhoods) -> Bonds:
+        """The pairs that messages go along."""
+        return Bonds(nb, self.message_cutoffs, self.backbone.basis.r0)
 
     def forward(self, nb: Neighbourhoods, channels: torch.Tensor | None = None) -> torch.Tensor:
         """EFG tensors ``(N, 3, 3)``, a.u., symmetric and traceless: the mean of the committee.
@@ -346,7 +356,7 @@ class EFGModel(LocalModel):
 
     def plain_messages(self, nb: Neighbourhoods, channels: torch.Tensor, mean: bool) -> torch.Tensor:
         """What messages add, ``(N, members, 5)``, by operations of torch: the reference, and for other devices."""
-        bonds = Bonds(nb, cast(Surroundings, self.surroundings))
+        bonds = self.bonds(nb)
         out = nb.vectors.new_zeros(len(nb.species), 1 if mean else self.committee, 5)
         for s, (part, scale) in enumerate(zip(self.messages, self._units(), strict=True)):
             centres = (nb.species == s).nonzero()[:, 0]
@@ -369,9 +379,8 @@ class EFGModel(LocalModel):
         """The compiled form of messages."""
 
         def make() -> FusedMessages:
-            parts, surroundings = cast(list[MessageTensor], list(self.messages)), cast(Surroundings, self.surroundings)
-            weight = message_weights(parts, self.scales, mean)
-            return FusedMessages(weight, surroundings.bond_cutoffs, surroundings.basis.r0, self.dtype)
+            weight = message_weights(cast(list[MessageTensor], list(self.messages)), self.scales, mean)
+            return FusedMessages(weight, self.message_cutoffs, self.backbone.basis.r0, self.dtype)
 
         return self._compile((FusedMessages, mean), self.messages, make)
 

@@ -69,7 +69,7 @@ class FusedMessages:
     weight
         ``(elements, members, elements of the neighbour, paths, n, rank)``, float64.
     cutoffs
-        Lengths of bonds ``(elements, elements)``, angstrom.
+        Of messages, ``(elements, elements)``, angstrom; float64 on the CPU.
     r0
         Length of the radial map, angstrom.
     dtype

@@ -35,8 +35,7 @@ class FusedProducts:
             weight = mixing.new_zeros(elements, products.rank, elements, *mixing.shape[2:], dtype=torch.float64)
             for number, (centre, neighbour) in enumerate(products.pairs):
                 weight[centre, :, neighbour] = mixing[number].double()
-            cutoffs, r0 = products.bond_cutoffs, products.own.basis.r0
-            self._sums.append(FusedMessages(weight, cutoffs, r0, dtype, degree))
+            self._sums.append(FusedMessages(weight, products.cutoffs, products.own.basis.r0, dtype, degree))
         units = torch.zeros(elements, dtype=torch.float64)
         units[products.centres] = scales.detach().double().nan_to_num(nan=0.0)[products.centres]
         weight = products.weight.detach().double() * units[:, None, None, None, None]

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from efgmd.errors import ModelFileError
-from efgmd.models.messages import DEGREE, RADIAL, Bonds, Surroundings, message_features, message_paths
+from efgmd.models.messages import DEGREE, RADIAL, Bonds, Surroundings, check_elements, message_features, message_paths
 from efgmd.models.neighbourhoods import Neighbourhoods
 from efgmd.models.products import Path, merged_table, paths, product, table
 
@@ -31,6 +31,27 @@ def product_paths() -> tuple[Path, ...]:
     return paths(DEGREE, DEGREE, (2,))
 
 
+def _pairs(
+    elements: tuple[str, ...], senders: Mapping[str, Sequence[str]], cutoffs: torch.Tensor
+) -> list[tuple[int, int]]:
+    """Indices of centres and neighbours, checked."""
+    found: list[tuple[int, int]] = []
+    for centre, names in senders.items():
+        if isinstance(names, str) or not names:
+            raise ModelFileError(f"message_products of {centre}: write a list of elements, got {names!r}")
+        check_elements("message_products", elements, [centre, *names])
+        for name in names:
+            pair = elements.index(centre), elements.index(name)
+            if pair in found:
+                raise ModelFileError(f"message_products of {centre}: {name} is named twice")
+            if not cutoffs[pair]:
+                raise ModelFileError(
+                    f"message_products of {centre}: {name} sends it nothing, leave it out or change message_cutoffs"
+                )
+            found.append(pair)
+    return found
+
+
 class MessageProducts(nn.Module):
     """Products of own densities with messages, for the centres of some elements.
 
@@ -40,17 +61,23 @@ class MessageProducts(nn.Module):
         Of the model.
     senders
         By the element of the centre, the elements of the neighbours whose messages are taken.
-    surroundings
-        Of the model, for the channels that neighbours send and how far.
-    cutoff
+    cutoffs
+        Of messages, ``(elements, elements)``, angstrom.
+    cutoff, r0
         Of the own densities, angstrom.
     rank
-        Channels of the own densities and of the messages, of each degree; at most six per element.
+        Channels of the own densities and of the messages, of each degree; no more than either have functions.
+    message_rank
+        Channels that neighbours send, of each degree.
     committee
         Number of members.
 
     Attributes
     ----------
+    rank
+        As given, or fewer.
+    cutoffs
+        As given where there are products, else zero.
     own
         The channels of the own densities; zero for other elements.
     pairs
@@ -65,7 +92,8 @@ class MessageProducts(nn.Module):
     Raises
     ------
     ModelFileError
-        An element that the model does not have, or a neighbour that sends nothing there.
+        An element that the model does not have, no neighbours or one named twice, one that sends nothing there, or no
+        channels.
     """
 
     offset: torch.Tensor
@@ -75,28 +103,25 @@ class MessageProducts(nn.Module):
         self,
         elements: tuple[str, ...],
         senders: Mapping[str, Sequence[str]],
-        surroundings: Surroundings,
+        cutoffs: torch.Tensor,
         cutoff: float,
+        r0: float,
         rank: int,
+        message_rank: int,
         committee: int,
     ):
         super().__init__()
-        self.pairs: list[tuple[int, int]] = []
-        self.bond_cutoffs = torch.zeros_like(surroundings.bond_cutoffs)
-        for centre, names in senders.items():
-            for name in names:
-                pair = tuple(elements.index(e) if e in elements else -1 for e in (centre, name))
-                if min(pair) < 0 or not surroundings.bond_cutoffs[pair] or pair in self.pairs:
-                    raise ModelFileError(
-                        f"message_products, {centre} from {name}: both must be elements of the model "
-                        f"({' '.join(elements)}), named once, with messages (message_cutoff, message_cutoffs)"
-                    )
-                self.pairs.append((pair[0], pair[1]))
-                self.bond_cutoffs[pair] = surroundings.bond_cutoffs[pair]
-        self.rank = min(rank, RADIAL * len(elements))
-        self.own = Surroundings(self.bond_cutoffs, cutoff, surroundings.basis.r0, self.rank)
+        if rank < 1:
+            raise ModelFileError(f"product_rank: {rank} channels are none, give 1 or more")
+        self.pairs = _pairs(elements, senders, cutoffs)
+        self.cutoffs = torch.zeros_like(cutoffs)
+        for pair in self.pairs:
+            self.cutoffs[pair] = cutoffs[pair]
+        fewest = min(len(message_paths(degree)) for degree in range(DEGREE + 1)) * RADIAL * message_rank
+        self.rank = min(rank, RADIAL * len(elements), fewest)
+        self.own = Surroundings(len(elements), cutoff, r0, self.rank)
         for degree in range(DEGREE + 1):
-            shape = len(self.pairs), self.rank, len(message_paths(degree)), RADIAL, surroundings.rank
+            shape = len(self.pairs), self.rank, len(message_paths(degree)), RADIAL, message_rank
             self.register_buffer(f"mixing{degree}", torch.zeros(shape))
         self.register_buffer("offset", torch.zeros(len(elements), self.rank))
         square = self.rank, self.rank

@@ -9,7 +9,7 @@ centre i resolves atoms k bonded to j only coarsely; together with products of d
 neighbours as the first layers of message-passing networks do (Batzner et al., Nat. Commun. 13, 2453 (2022)).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import cast
 
@@ -31,33 +31,53 @@ def message_paths(degree: int = 2) -> tuple[Path, ...]:
     return paths(DEGREE, DEGREE + 1, (degree,))
 
 
-def bond_cutoffs(
-    elements: tuple[str, ...], cutoff: float, usual: float, others: Mapping[str, Mapping[str, float]]
+def pair_cutoffs(
+    elements: tuple[str, ...], cutoff: float, default: float, overrides: Mapping[str, Mapping[str, float]]
 ) -> torch.Tensor:
-    """How far messages go ``(elements, elements)``, angstrom, by the element of the centre and of the neighbour.
+    """Cutoffs of messages ``(elements, elements)``, angstrom, by the element of the centre and of the neighbour.
 
     Parameters
     ----------
     elements, cutoff
         Of the model.
-    usual, others
+    default, overrides
         ``message_cutoff`` and ``message_cutoffs`` of `efgmd.models.EFGModel`.
+
+    Returns
+    -------
+    Tensor of float64 on the CPU.
 
     Raises
     ------
     ModelFileError
-        An element that the model does not have, a length outside of 0 to the cutoff, or lengths without messages.
+        An element that the model does not have, a cutoff outside of 0 to that of the model, or no messages at all.
     """
-    out = torch.full((len(elements), len(elements)), usual, dtype=torch.float64)
-    for centre, lengths in others.items():
-        for neighbour, length in lengths.items():
-            if centre not in elements or neighbour not in elements or not (usual and 0 <= length <= cutoff):
+    if overrides and not default:
+        raise ModelFileError("message_cutoffs: the model has no messages, set message_cutoff too")
+    out = torch.full((len(elements), len(elements)), default, dtype=torch.float64)
+    for centre, cutoffs in overrides.items():
+        check_elements("message_cutoffs", elements, [centre, *cutoffs])
+        for neighbour, length in cutoffs.items():
+            if not 0 <= length <= cutoff:
                 raise ModelFileError(
-                    f"message_cutoffs, {centre} from {neighbour}: {length} angstrom needs messages (message_cutoff), "
-                    f"elements of the model ({' '.join(elements)}) and a length of 0 to its cutoff of {cutoff:g}"
+                    f"message_cutoffs, {centre} from {neighbour}: {length:g} angstrom is not from 0 to the cutoff of "
+                    f"{cutoff:g}, change it or the cutoff"
                 )
             out[elements.index(centre), elements.index(neighbour)] = length
     return out
+
+
+def check_elements(name: str, elements: tuple[str, ...], named: Iterable[str]) -> None:
+    """Refuse a hyperparameter that names elements which a model does not have.
+
+    Raises
+    ------
+    ModelFileError
+        Names the element.
+    """
+    for element in named:
+        if element not in elements:
+            raise ModelFileError(f"{name}: {element} is no element of the model, which has {' '.join(elements)}")
 
 
 class Bonds:
@@ -67,8 +87,10 @@ class Bonds:
     ----------
     nb
         Neighbourhoods of the centres.
-    surroundings
-        Say which pairs are bonds.
+    cutoffs
+        Of messages, ``(elements, elements)``, angstrom.
+    r0
+        Length of the radial map, angstrom.
 
     Attributes
     ----------
@@ -78,21 +100,22 @@ class Bonds:
         ``(lm, P, n)``, b_n(r) Y_lm.
     """
 
-    def __init__(self, nb: Neighbourhoods, surroundings: "Surroundings"):
+    def __init__(self, nb: Neighbourhoods, cutoffs: torch.Tensor, r0: float):
         if nb.neighbour is None:
             raise ValueError("neighbourhoods do not say which rows the neighbours are, which messages need")
-        cutoffs = surroundings.bond_cutoffs.to(nb.vectors)
+        cutoffs = cutoffs.to(nb.vectors)
         near = nb.within(cutoffs[nb.species[nb.centres()], nb.neighbour_species])
         self.neighbour, self.species = cast(torch.Tensor, near.neighbour), near.neighbour_species
         self.centre = near.centres()
-        length = cutoffs[nb.species[self.centre], self.species]
-        chosen = [(length == cutoff).nonzero()[:, 0] for cutoff in cutoffs.unique()]
-        shapes = [
-            DensityBasis(float(cutoff), surroundings.basis.r0, RADIAL, DEGREE + 1, 1) for cutoff in cutoffs.unique()
-        ]
-        parts = [_alone(near.vectors[rows], shape) for rows, shape in zip(chosen, shapes, strict=True)]
-        ordered = torch.cat(parts, 1)
-        self.functions = torch.empty_like(ordered).index_copy(1, torch.cat(chosen), ordered)
+        cutoff = cutoffs[nb.species[self.centre], self.species]
+        rows, parts = [], []
+        for one in cutoff.unique():
+            rows.append((cutoff == one).nonzero()[:, 0])
+            parts.append(_alone(near.vectors[rows[-1]], DensityBasis(float(one), r0, RADIAL, DEGREE + 1, 1)))
+        # Without any pair there is no cutoff either.
+        ordered = torch.cat([nb.vectors.new_zeros((DEGREE + 2) ** 2, 0, RADIAL), *parts], 1)
+        order = torch.cat([self.centre[:0], *rows])
+        self.functions = torch.empty_like(ordered).index_copy(1, order, ordered)
         self._count = len(nb.species)
 
     def rows_among(self, centres: torch.Tensor) -> torch.Tensor:
@@ -114,8 +137,8 @@ class Surroundings(nn.Module):
 
     Parameters
     ----------
-    bond_cutoffs
-        ``(elements, elements)``, angstrom: how far messages go, by the element of the centre and of the neighbour.
+    n_species
+        Number of elements.
     cutoff, r0
         Of densities, angstrom.
     rank
@@ -123,8 +146,6 @@ class Surroundings(nn.Module):
 
     Attributes
     ----------
-    bond_cutoffs
-        As given.
     mean
         ``(elements, K)``, of the densities of degree 0.
     maps
@@ -134,14 +155,9 @@ class Surroundings(nn.Module):
     mean: torch.Tensor
     maps: torch.Tensor
 
-    def __init__(self, bond_cutoffs: torch.Tensor, cutoff: float, r0: float, rank: int):
+    def __init__(self, n_species: int, cutoff: float, r0: float, rank: int):
         super().__init__()
-        n_species = len(bond_cutoffs)
-        self.basis, self.rank, self.bond_cutoffs = (
-            DensityBasis(cutoff, r0, RADIAL, DEGREE, n_species),
-            rank,
-            bond_cutoffs,
-        )
+        self.basis, self.rank = DensityBasis(cutoff, r0, RADIAL, DEGREE, n_species), rank
         self.register_buffer("mean", torch.zeros(n_species, self.basis.width))
         self.register_buffer("maps", torch.zeros(n_species, DEGREE + 1, self.basis.width, rank))
 

@@ -164,7 +164,7 @@ def _message(item: Any) -> str:
 
 
 def parse_assignments(items: Iterable[str], option: str) -> dict[str, Any]:
-    """Read NAME=VALUE items; values are YAML scalars or lists, so ``3``, ``0.5``, ``true`` and ``[1, 2]`` work.
+    """Read NAME=VALUE items; values are YAML, so ``3``, ``0.5``, ``true``, ``[1, 2]`` and ``{I: [Pb]}`` work.
 
     Raises
     ------
@@ -179,7 +179,7 @@ def parse_assignments(items: Iterable[str], option: str) -> dict[str, Any]:
         try:
             values[name.strip()] = yaml.safe_load(text)
         except yaml.YAMLError:
-            raise ConfigError(f"{option} {name}: '{text}' is not a number, word or list") from None
+            raise ConfigError(f"{option} {name}: '{text}' is not a number, word, list or mapping") from None
     return values
 
 
@@ -191,6 +191,12 @@ _RANGES: dict[str, tuple[float, float]] = {
     "lmax": (1, 4),
     "channels": (0, math.inf),
     "message_cutoff": (0.0, math.inf),
+}
+
+
+_FORMS = {
+    "message_cutoffs": "lengths (angstrom) by two elements, such as {I: {H: 3.5}}",
+    "message_products": "lists of elements by element, such as {I: [Pb]}",
 }
 
 
@@ -215,9 +221,7 @@ def check_hyperparameters(model_class: type, given: Mapping[str, Any]) -> None:
             try:
                 TypeAdapter(known[name]).validate_python(value, strict=True)
             except ValidationError:
-                raise ConfigError(
-                    f"model.{name}: lengths (angstrom) by two elements, such as {{I: {{H: 3.5}}}}, got {value}"
-                ) from None
+                raise ConfigError(f"model.{name}: {_FORMS[name]}, got {value}") from None
             continue
         whole = known[name] is int
         least, most = _RANGES.get(name, (1, math.inf))

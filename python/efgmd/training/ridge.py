@@ -1,10 +1,11 @@
 """The linear part of an EFG model by ridge regression, with the regularisation chosen by leaving runs out.
 
-The features are the components k of each element's densities and their products (see `efgmd.models.linear`). The
-penalty on their weights states what is expected of them: contributions of neighbours fall off with distance as
-1 / (1 + (r / d)^4), the form of weighting found best for SOAP descriptors (Willatt, Musil, Ceriotti,
-Phys. Chem. Chem. Phys. 20, 29661 (2018)), and combinations of densities that hardly vary carry little. The decay length
-d of each element is chosen like its regularisation.
+The features are the components k of each element's densities and their products (see `efgmd.models.linear`), and of
+messages and their products (`efgmd.models.messages`, `efgmd.models.message_products`). The penalty on their weights
+states what is expected of them: contributions of neighbours fall off with distance as 1 / (1 + (r / d)^4), the form of
+weighting found best for SOAP descriptors (Willatt, Musil, Ceriotti, Phys. Chem. Chem. Phys. 20, 29661 (2018)), and
+combinations of densities that hardly vary carry little. The decay length d of each element is chosen like its
+regularisation.
 """
 
 import copy
@@ -22,7 +23,7 @@ from efgmd.models import EFGModel
 from efgmd.models.density import DensityBasis, radial_functions
 from efgmd.models.linear import LinearTensor, triple_paths
 from efgmd.models.message_products import MessageProducts, product_features
-from efgmd.models.messages import Bonds, MessageTensor, Surroundings, message_features
+from efgmd.models.messages import MessageTensor, Surroundings, message_features
 from efgmd.models.neighbourhoods import Neighbourhoods
 from efgmd.models.products import Path, table
 from efgmd.tensors import cartesian_to_l2, l2_to_cartesian
@@ -66,8 +67,9 @@ def fit_linear(model: EFGModel, frames: Sequence[Prepared], runs: Sequence[str],
     Parameters
     ----------
     model
-        Its ``linear`` weights are set. Those of a committee differ by weights for the runs (the Bayesian bootstrap,
-        as in `efgmd.training.dataset.weigh_members`) and have the full fit as their mean.
+        The weights of its ``linear``, ``surroundings``, ``messages`` and ``products`` are set. Those of a committee
+        differ by weights for the runs (the Bayesian bootstrap, as in `efgmd.training.dataset.weigh_members`) and have
+        the full fit as their mean.
     frames
         Training frames.
     runs
@@ -109,12 +111,13 @@ def fit_linear(model: EFGModel, frames: Sequence[Prepared], runs: Sequence[str],
             )
         scale = float(model.scales[s])
         sent = messages.features(s, torch.from_numpy(chosen)) if messages else None
-        features, solution = _best(block, model.backbone.basis, sent, target[chosen] / scale, run[chosen])
+        matrix = sent.matrix if sent else None
+        features, solution = _best(block, model.backbone.basis, matrix, target[chosen] / scale, run[chosen])
         weights = bootstrap[run[chosen]] if model.committee > 1 else np.ones((len(chosen), 1))
         solved = solution.committee(weights)
         features.install(cast(LinearTensor, model.linear[s]), solved)
-        if messages:
-            messages.install(s, solved)
+        if sent:
+            sent.install(model, s, solved)
         change[chosen] = scale * solution.gain
         fits[element] = LinearFit(features.decay, solution.penalty, solution.error)
     shift = torch.from_numpy(l2_to_cartesian(change)).to(labels["efg"])
@@ -122,6 +125,36 @@ def fit_linear(model: EFGModel, frames: Sequence[Prepared], runs: Sequence[str],
         frame.labels["efg"] = frame.labels["efg"] + part
     model.to(device)
     return fits
+
+
+@dataclass
+class _Sent:
+    """What messages bring to the features of one element's centres.
+
+    Attributes
+    ----------
+    matrix
+        ``(n, 5, F)``: messages reduced to few features, then products with own densities.
+    reduction
+        ``(weights, features)``, from the reduced messages to all.
+    products
+        Number and scale of the features of products.
+    """
+
+    matrix: FloatArray
+    reduction: FloatArray
+    products: tuple[int, float]
+
+    def install(self, model: EFGModel, element: int, weights: FloatArray) -> None:
+        """Set a model's weights from those of the matrix, the last of ``(members, F)``."""
+        count, scale = self.products
+        split = weights.shape[1] - count
+        if count:
+            part = cast(MessageProducts, model.products).weight[element]
+            part.copy_(torch.from_numpy(scale * weights[:, split:]).view_as(part))
+        messages = cast(MessageTensor, model.messages[element]).weight
+        full = weights[:, split - self.reduction.shape[1] : split] @ self.reduction.T
+        messages.copy_(torch.from_numpy(full).view_as(messages))
 
 
 class _Messages:
@@ -136,42 +169,29 @@ class _Messages:
     """
 
     def __init__(self, model: EFGModel, nb: Neighbourhoods) -> None:
-        self._model = model
-        surroundings = cast(Surroundings, model.surroundings)
-        self._channels = _fitted(surroundings, lambda precise: precise.fit(nb))(nb)
-        self._bonds = Bonds(nb, surroundings)
-        self._products = None
+        self._kinds = range(len(model.elements))
+        self._channels = _fitted(cast(Surroundings, model.surroundings), lambda precise: precise.fit(nb))(nb)
+        self._bonds, self._products = model.bonds(nb), None
         if model.products:
             self._products = _fitted(model.products, lambda precise: precise.fit(nb, self._channels, self._bonds))
             self._own = self._products.own(nb)
 
-    def features(self, element: int, chosen: Tensor) -> FloatArray:
-        """Features ``(n, 5, F)`` of chosen centres of one element; those of messages are reduced to few."""
+    def features(self, element: int, chosen: Tensor) -> _Sent:
+        """Features of chosen centres of one element."""
         row, n = self._bonds.rows_among(chosen), len(chosen)
-        kinds = range(len(self._model.elements))
-        every = message_features(self._channels, self._bonds, row, n, kinds).numpy()
+        every = message_features(self._channels, self._bonds, row, n, self._kinds).numpy()
         flat = every.reshape(5 * n, -1)
         values, vectors = np.linalg.eigh(flat.T @ flat)
         kept = np.flatnonzero(values > 1e-8 * values[-1])[-_MESSAGES:]
         reduced = every @ vectors[:, kept]
         scale = 1 / _spread(reduced)
-        self._reduction, self._scale = scale * vectors[:, kept], 0.0
+        reduction, reduced = scale * vectors[:, kept], scale * reduced
         if not self._products or element not in self._products.centres:
-            return scale * reduced
+            return _Sent(reduced, reduction, (0, 0.0))
         sent = self._products.messages(self._channels, self._bonds, row, n, element)
         products = product_features(self._own[:, chosen].contiguous(), sent).numpy()
-        self._scale = 1 / _spread(products)
-        return np.concatenate([scale * reduced, self._scale * products], axis=2)
-
-    def install(self, element: int, weights: FloatArray) -> None:
-        """Set the weights of the model from those of the features last made, the last of ``(members, F)``."""
-        if self._scale:
-            part = cast(MessageProducts, self._model.products).weight[element]
-            products, weights = weights[:, -part[0].numel() :], weights[:, : -part[0].numel()]
-            part.copy_(torch.from_numpy(self._scale * products).view_as(part))
-        messages = cast(MessageTensor, self._model.messages[element]).weight
-        full = weights[:, weights.shape[1] - self._reduction.shape[1] :] @ self._reduction.T
-        messages.copy_(torch.from_numpy(full).view_as(messages))
+        scale = 1 / _spread(products)
+        return _Sent(np.concatenate([reduced, scale * products], axis=2), reduction, (products.shape[2], scale))
 
 
 def _fitted(module: Fittable, fit: Callable[[Fittable], None]) -> Fittable:
