@@ -47,14 +47,14 @@ template <typename T> class Messages {
     DISPATCH({
       const std::vector<T> norm = normalisation<T>(MESSAGE_L);
       const Terms<T> products = {width * paths, start.data(), ia.data(), ib.data(), coefficient.data()};
+      auto add = tensors_from_messages<T, 1>;
+      if (width == 3) add = tensors_from_messages<T, 3>;
+      if (width == 5) add = tensors_from_messages<T, 5>;
+      if (width == 7) add = tensors_from_messages<T, 7>;
       for (int kind = 0; kind < species * species; kind++) {
         const Radial<T> radial = {cutoffs[kind], static_cast<T>(r0), n_radial};
         const MessageWeights<T> w = {members, rank, paths, weight.data() + kind * of_pair, products};
         const long from = begin[kind];
-        auto add = tensors_from_messages<T, 1>;
-        if (width == 3) add = tensors_from_messages<T, 3>;
-        if (width == 5) add = tensors_from_messages<T, 5>;
-        if (width == 7) add = tensors_from_messages<T, 7>;
         add(w, radial, norm.data(), begin[kind + 1] - from, bonds.data() + from, centres.data() + from,
             reinterpret_cast<const long *>(rows), x, reinterpret_cast<const T *>(channels), static_cast<T *>(aligned),
             reinterpret_cast<T *>(components));

@@ -1,9 +1,8 @@
 """Products of own densities with messages in the EFG model."""
 
-import numpy as np
 import pytest
+import small_cells
 import torch
-from ase import Atoms
 from ase.neighborlist import neighbor_list
 from e3nn import o3
 
@@ -37,14 +36,10 @@ def random_model(seed=0, **changes):
     return model
 
 
-def structure(seed=1, a=6.5):
-    """Sixteen atoms of three elements in a small triclinic cell, not too close to each other."""
-    rng = np.random.default_rng(seed)
-    cell = np.array([[a, 0, 0], [0.8, a, 0], [-0.5, 0.9, a]])
-    grid = np.array(np.meshgrid(*[[0.0, 0.5]] * 3)).T.reshape(-1, 3)
-    atoms = Atoms(["Ne", "Ar"] * 8, scaled_positions=np.concatenate([grid, grid + 0.25]), cell=cell, pbc=True)
+def structure(seed=1):
+    """Sixteen atoms of three elements."""
+    atoms = small_cells.structure(seed)
     atoms.symbols[2::5] = "Kr"
-    atoms.positions += rng.normal(scale=0.25, size=atoms.positions.shape)
     return atoms
 
 
@@ -113,15 +108,8 @@ def test_tensors_are_the_sums_of_the_formulas():
 
 @pytest.mark.parametrize("improper", [False, True])
 def test_tensors_turn_with_the_atoms(improper):
-    model, atoms = random_model(), structure()
-    before = tensors(model, atoms)
-    rotation = o3.matrix_x(torch.tensor(0.7)) @ o3.matrix_y(torch.tensor(-1.9)) @ o3.matrix_z(torch.tensor(0.4))
-    rotation = torch.linalg.qr(rotation.double())[0] * (-1 if improper else 1)
-    order = np.random.default_rng(3).permutation(len(atoms))
-    turned = atoms[order]
-    turned.set_cell(atoms.cell.array @ rotation.numpy().T)
-    turned.positions = turned.positions @ rotation.numpy().T + 0.7
-    assert (tensors(model, turned) - rotation @ before[order] @ rotation.T).abs().max() < 1e-10 * before.abs().max()
+    model = random_model()
+    small_cells.assert_tensors_turn(lambda atoms: tensors(model, atoms), structure(), improper)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])

@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.neighborlist import neighbor_list
 from e3nn import o3
+from small_cells import assert_tensors_turn, structure
 
 from efgmd.errors import ModelFileError
 from efgmd.frames.neighbours import PairList, batch_of
@@ -32,17 +32,6 @@ def random_model(seed=0, elements=ELEMENTS, **changes):
     for part in model.messages:
         part.weight.normal_(std=0.2)
     return model
-
-
-def structure(seed=1, n=16, a=6.5):
-    """Atoms in a small triclinic cell, not too close to each other."""
-    rng = np.random.default_rng(seed)
-    cell = np.array([[a, 0, 0], [0.8, a, 0], [-0.5, 0.9, a]])
-    grid = np.array(np.meshgrid(*[[0.0, 0.5]] * 3)).T.reshape(-1, 3)
-    places = np.concatenate([grid, grid + 0.25])[:n]
-    atoms = Atoms(["Ne", "Ar"] * (n // 2), scaled_positions=places, cell=cell, pbc=True)
-    atoms.positions += rng.normal(scale=0.25, size=atoms.positions.shape)
-    return atoms
 
 
 def tensors(model, atoms):
@@ -87,15 +76,8 @@ def test_messages_are_the_sums_of_the_formula(cutoffs):
 
 @pytest.mark.parametrize("improper", [False, True])
 def test_messages_turn_with_the_atoms(improper):
-    model, atoms = random_model(), structure()
-    before = tensors(model, atoms)
-    rotation = o3.matrix_x(torch.tensor(0.7)) @ o3.matrix_y(torch.tensor(-1.9)) @ o3.matrix_z(torch.tensor(0.4))
-    rotation = torch.linalg.qr(rotation.double())[0] * (-1 if improper else 1)
-    order = np.random.default_rng(3).permutation(len(atoms))
-    turned = atoms[order]
-    turned.set_cell(atoms.cell.array @ rotation.numpy().T)
-    turned.positions = turned.positions @ rotation.numpy().T + 0.7
-    assert (tensors(model, turned) - rotation @ before[order] @ rotation.T).abs().max() < 1e-10 * before.abs().max()
+    model = random_model()
+    assert_tensors_turn(lambda atoms: tensors(model, atoms), structure(), improper)
 
 
 def test_tensors_in_cubic_crystals_vanish():

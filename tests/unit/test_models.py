@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from e3nn import o3
+from small_cells import rotation
 
 from efgmd.errors import ModelFileError
 from efgmd.models import EFGModel, EnergyModel, Neighbourhoods
@@ -66,14 +66,13 @@ def test_equivariance_under_rotation_inversion_and_permutation(dtype, improper):
     energy, efg = models(dtype)
     species, positions = cluster(dtype, seed=5)
     generator = torch.Generator().manual_seed(7)
-    rotation = o3.matrix_x(torch.tensor(0.7)) @ o3.matrix_y(torch.tensor(-1.9)) @ o3.matrix_z(torch.tensor(0.4))
-    rotation = torch.linalg.qr(rotation.double())[0].to(dtype) * (-1 if improper else 1)
+    turn = rotation(improper).to(dtype)
     order = torch.randperm(len(species), generator=generator)
-    plain, moved = neighbourhoods(species, positions), neighbourhoods(species[order], positions[order] @ rotation.T)
+    plain, moved = neighbourhoods(species, positions), neighbourhoods(species[order], positions[order] @ turn.T)
     e, tensors = energy(plain), efg(plain)
     assert tensors.std() > 0.1
     assert torch.allclose(energy(moved), e[order], rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
-    expected = rotation @ tensors[order] @ rotation.T
+    expected = turn @ tensors[order] @ turn.T
     assert (efg(moved) - expected).abs().max() < TOLERANCE[dtype] * tensors.abs().max()
 
 
@@ -94,8 +93,7 @@ def test_a_committee_gives_its_mean_and_a_spread_that_does_not_turn():
     expected = np.sqrt((components**2).mean(axis=(1, 2))) * np.array([1.0, 2.0, 3.0])[species]
     assert np.allclose(found.detach().numpy(), expected)
     assert expected.min() > 0.01
-    rotation = o3.matrix_x(torch.tensor(0.7)).double() @ o3.matrix_y(torch.tensor(-1.9)).double()
-    turned = neighbourhoods(species, positions @ torch.linalg.qr(rotation)[0].T)
+    turned = neighbourhoods(species, positions @ rotation().T)
     assert torch.allclose(model.uncertainty(turned, model.members(turned)), found, rtol=1e-10)
     alone = models(torch.float64)[1]
     assert not alone.uncertainty(nb, alone.members(nb)).any()

@@ -2,14 +2,12 @@
 
 import math
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
 
 from efgmd.errors import ModelFileError
-from efgmd.models.backbone import ElementBackbone, mlp
 from efgmd.models.fused_linear import FusedLinear
 from efgmd.models.fused_messages import FusedMessages, FusedSurroundings, message_weights
 from efgmd.models.fused_products import FusedProducts
@@ -18,72 +16,10 @@ from efgmd.models.message_products import MessageProducts
 from efgmd.models.messages import RADIAL, Bonds, MessageTensor, Surroundings, pair_cutoffs
 from efgmd.models.model import LocalModel
 from efgmd.models.neighbourhoods import Neighbourhoods
-from efgmd.models.products import ProductTable, paths, product, table
+from efgmd.models.tensor_head import TensorHead
 from efgmd.tensors import l2_basis
 
 Form = TypeVar("Form")
-
-_LIMIT = 5.0  # largest norm of a feature, in units of the root mean square of its components (a typical norm is 2.2)
-
-
-class TensorHead(nn.Module):
-    """l = 2 read-outs of one element: products up to order 4, mixed linearly and gated by invariants.
-
-    Parameters
-    ----------
-    backbone
-        The element's backbone, for the shapes of its features.
-    outputs
-        Number of gated l = 2 channels.
-    hidden
-        Width of the gate's hidden layer.
-    committee
-        Number of read-outs that share the features.
-    """
-
-    feature_scale: torch.Tensor
-
-    def __init__(self, backbone: ElementBackbone, outputs: int, hidden: int, committee: int):
-        super().__init__()
-        rows, lmax = backbone.basis.harmonics, backbone.basis.lmax
-        second = paths(lmax, lmax, (2,), symmetric=True)
-        mixed = tuple(p for p in paths(lmax, lmax, (2,)) if p.l1 > 0)
-        fourth = tuple(p for p in second if p.l1 > 0)
-        self.paths = second + tuple(p.shifted(rows, 0) for p in mixed) + tuple(p.shifted(rows, rows) for p in fourth)
-        self.rows = backbone.rows
-        self.lm = rows
-        features = backbone.channels * (2 + len(self.paths))
-        self.committee = committee
-        self.mix = nn.Parameter(torch.randn(features, committee * outputs) / features**0.5)
-        self.gate = mlp([backbone.n_invariants, hidden, committee * outputs])
-        self.register_buffer("feature_scale", torch.ones(features))
-
-    def _table(self) -> ProductTable:
-        return table(self.rows, self.rows, self.paths)
-
-    def features(self, stack: torch.Tensor) -> torch.Tensor:
-        """All l = 2 features ``(5, n, features)`` of a stack ``(rows, n, C)``."""
-        n = stack.shape[1]
-        products = product(stack, stack, self._table()).view(len(self.paths), 5, n, -1)
-        products = products.permute(1, 2, 0, 3).reshape(5, n, -1)
-        return torch.cat([stack[4:9], stack[self.lm + 4 : self.lm + 9], products], dim=2)
-
-    def calibrate(self, stack: torch.Tensor) -> None:
-        """Set the constants that bring features to unit variance on the given stack."""
-        spread = self.features(stack).square().mean((0, 1)).sqrt()
-        self.feature_scale.copy_(1 / (spread + 1e-6))
-
-    def forward(self, stack: torch.Tensor, invariants: torch.Tensor, mean: bool = False) -> torch.Tensor:
-        """Tensor components ``(n, members, 5)`` in e3nn's l = 2 basis, in units of the element's scale.
-
-        With ``mean`` there is one member, the mean of all.
-        """
-        features = self.features(stack) * self.feature_scale
-        features = features * torch.rsqrt(1 + features.square().sum(0, keepdim=True) / _LIMIT**2)
-        channels = torch.matmul(features, self.mix) * (1 + self.gate(invariants))
-        channels = channels.unflatten(2, (self.committee, -1))
-        members = channels.sum(3) / channels.shape[3] ** 0.5
-        return (members.mean(2, keepdim=True) if mean else members).permute(1, 2, 0)
 
 
 class EFGModel(LocalModel):
@@ -350,9 +286,8 @@ class EFGModel(LocalModel):
     def _add_messages(self, nb: Neighbourhoods, channels: torch.Tensor, components: torch.Tensor, mean: bool) -> None:
         """Add what messages and their products bring to ``(N, members, 5)``, by compiled kernels."""
         self._fused_messages(mean).add(nb, channels, components)
-        if products := self.products:
-            make = partial(FusedProducts, products, self.scales, self.dtype, mean)
-            self._compile((FusedProducts, mean), [products], make).add(nb, channels, components)
+        if self.products:
+            self._fused_products(self.products, mean).add(nb, channels, components)
 
     def plain_messages(self, nb: Neighbourhoods, channels: torch.Tensor, mean: bool) -> torch.Tensor:
         """What messages add, ``(N, members, 5)``, by operations of torch: the reference, and for other devices."""
@@ -383,6 +318,12 @@ class EFGModel(LocalModel):
             return FusedMessages(weight, self.message_cutoffs, self.backbone.basis.r0, self.dtype)
 
         return self._compile((FusedMessages, mean), self.messages, make)
+
+    def _fused_products(self, products: MessageProducts, mean: bool) -> FusedProducts:
+        """The compiled form of products of densities with messages."""
+        return self._compile(
+            (FusedProducts, mean), [products], lambda: FusedProducts(products, self.scales, self.dtype, mean)
+        )
 
     def _compile(self, name: tuple[Any, ...], parts: Iterable[nn.Module], make: Callable[[], Form]) -> Form:
         """A compiled form, made when first needed and again when weights of its parts or the scales have changed."""

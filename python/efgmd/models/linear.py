@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from efgmd.models.density import DensityBasis
-from efgmd.models.products import Path, merged_table, paths, product
+from efgmd.models.products import Path, merged_table, mixed, paths, product
 
 
 @cache
@@ -61,7 +61,6 @@ class LinearTensor(nn.Module):
         table = merged_table(triple_paths(self.lmax), (self.lmax + 1) ** 2)
         members = []
         for two, three in zip(pair, triple, strict=True):
-            factors = zip(triple_paths(self.lmax), three, strict=True)
-            left = torch.cat([torch.matmul(block[p.l1**2 : (p.l1 + 1) ** 2], weight) for p, weight in factors])
+            left = mixed(block, triple_paths(self.lmax), three)
             members.append(product(left, block, table).sum(2) + torch.matmul(block[4:9], two))
         return torch.stack(members).permute(2, 0, 1)

@@ -18,9 +18,18 @@ import torch
 from torch import nn
 
 from efgmd.errors import ModelFileError
-from efgmd.models.messages import DEGREE, RADIAL, Bonds, Surroundings, check_elements, message_features, message_paths
+from efgmd.models.messages import (
+    DEGREE,
+    RADIAL,
+    Bonds,
+    Surroundings,
+    check_elements,
+    leading_directions,
+    message_features,
+    message_paths,
+)
 from efgmd.models.neighbourhoods import Neighbourhoods
-from efgmd.models.products import Path, merged_table, paths, product, table
+from efgmd.models.products import Path, merged_table, mixed, paths, product, table
 
 _ROWS = (DEGREE + 1) ** 2
 
@@ -155,9 +164,7 @@ class MessageProducts(nn.Module):
         both, messages = merged_table(product_paths(), _ROWS), messages.contiguous()
         out = []
         for part in weight:
-            factors = zip(product_paths(), part, strict=True)
-            left = torch.cat([torch.matmul(own[p.l1**2 : (p.l1 + 1) ** 2], w) for p, w in factors])
-            out.append(product(left, messages, both).sum(2).T)
+            out.append(product(mixed(own, product_paths(), part), messages, both).sum(2).T)
         return torch.stack(out, 1)
 
     def forward(self, nb: Neighbourhoods, channels: torch.Tensor, bonds: Bonds, mean: bool) -> torch.Tensor:
@@ -174,23 +181,19 @@ class MessageProducts(nn.Module):
     def fit(self, nb: Neighbourhoods, channels: torch.Tensor, bonds: Bonds) -> None:
         """Set the channels to the directions in which densities and messages of given atoms vary most."""
         self.own.fit(nb)
-        for element in range(len(self.offset)):
-            if element not in self.centres:
-                self.own.maps[element] = 0.0
+        for element in set(range(len(self.offset))).difference(self.centres):
+            self.own.maps[element] = 0.0
         for element in self.centres:
             chosen = (nb.species == element).nonzero()[:, 0]
+            if not len(chosen):
+                continue
+            row, n = bonds.rows_among(chosen), len(chosen)
             numbers = [k for k, (centre, _) in enumerate(self.pairs) if centre == element]
             senders = [self.pairs[k][1] for k in numbers]
             for degree, mixing in enumerate(self.mixing):
-                if not len(chosen):
-                    continue
-                every = message_features(channels, bonds, bonds.rows_among(chosen), len(chosen), senders, degree)
-                flat = every.reshape(-1, every.shape[2]).double()
+                flat = message_features(channels, bonds, row, n, senders, degree).flatten(0, 1).double()
                 mean = flat.mean(0) if degree == 0 else torch.zeros_like(flat[0])
-                flat = flat - mean
-                values, vectors = torch.linalg.eigh(flat.T @ flat / len(flat))
-                kept = vectors.flip(1)[:, : self.rank] * (values.flip(0)[: self.rank] > 1e-10 * values[-1])
-                maps = kept / values[-1].sqrt().clamp(min=1e-12)
+                maps = leading_directions(flat - mean, self.rank)
                 if degree == 0:
                     self.offset[element] = mean @ maps
                 mixing[numbers] = maps.T.reshape(self.rank, len(numbers), *mixing.shape[2:]).transpose(0, 1).to(mixing)

@@ -19,7 +19,7 @@ from torch import nn
 from efgmd.errors import ModelFileError
 from efgmd.models.density import CentreLayout, DensityBasis, density
 from efgmd.models.neighbourhoods import Neighbourhoods
-from efgmd.models.products import Path, merged_table, paths, product, table
+from efgmd.models.products import Path, merged_table, mixed, paths, product, table
 
 RADIAL = 6  # functions of a bond's length, and in the densities of neighbours
 DEGREE = 3  # highest of the densities of neighbours; those of the bond go one further
@@ -186,8 +186,13 @@ class Surroundings(nn.Module):
             for l in range(DEGREE + 1):
                 part = block[l * l : (l + 1) ** 2] - (self.mean[s] if l == 0 else 0)
                 flat = part.reshape(-1, part.shape[2]).double()
-                values, vectors = torch.linalg.eigh(flat.T @ flat / len(flat))
-                self.maps[s, l] = (vectors.flip(1)[:, : self.rank] / values[-1].sqrt().clamp(min=1e-12)).to(self.maps)
+                self.maps[s, l] = leading_directions(flat, self.rank).to(self.maps)
+
+
+def leading_directions(features: torch.Tensor, rank: int) -> torch.Tensor:
+    """Maps ``(F, rank)`` to the directions in which features ``(n, F)`` vary most, in units of the largest spread."""
+    values, vectors = torch.linalg.eigh(features.T @ features / len(features))
+    return vectors.flip(1)[:, :rank] / values[-1].sqrt().clamp(min=1e-12)
 
 
 class MessageTensor(nn.Module):
@@ -235,8 +240,7 @@ class MessageTensor(nn.Module):
             sent = channels[:, senders]
             functions = bonds.functions[:, chosen]
             for m, part in enumerate(weight[:, s]):
-                factors = zip(message_paths(), part, strict=True)
-                left = torch.cat([torch.matmul(sent[p.l1**2 : (p.l1 + 1) ** 2], w.T) for p, w in factors])
+                left = mixed(sent, message_paths(), part.transpose(1, 2))
                 tensors = product(left[:, place].contiguous(), functions.contiguous(), both).sum(2).T
                 out[:, m].index_add_(0, row[chosen], tensors)
         return out

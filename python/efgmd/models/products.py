@@ -5,6 +5,7 @@ Features are tensors of shape ``(rows, ...)``: row lm of one irrep after the oth
 every feature of degree l has parity (-1)^l.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -109,6 +110,15 @@ def merged_table(path_list: tuple[Path, ...], rows_b: int) -> ProductTable:
     i, j, k = separate.terms.T
     width = 2 * path_list[0].l3 + 1
     return ProductTable(begin, rows_b, torch.stack([i, j, k % width], 1), separate.values, width)
+
+
+def mixed(stack: torch.Tensor, path_list: tuple[Path, ...], weights: Iterable[torch.Tensor]) -> torch.Tensor:
+    """Left factor for :func:`merged_table`: rows ``(sum of 2 l1 + 1, n, C')`` of a stack ``(rows, n, C)``.
+
+    Each path takes its rows l1, their channels mixed by its own weights ``(C, C')``.
+    """
+    pairs = zip(path_list, weights, strict=True)
+    return torch.cat([torch.matmul(stack[path.l1**2 : (path.l1 + 1) ** 2], weight) for path, weight in pairs])
 
 
 @cache
