@@ -49,7 +49,7 @@ ComputeModelAtom::ComputeModelAtom(LAMMPS *lmp, int narg, char **arg, const std:
   model = efgmd::open_model(lmp, name, kind, arg[3], options);
   size_peratom_cols = model->columns > 1 ? model->columns : 0;
   element = efgmd::match_elements(lmp, name, arg[3], model->elements, narg - 4, arg + 4);
-  search = std::make_unique<efgmd::NeighbourSearch>(model->cutoff);
+  search = std::make_unique<efgmd::NeighbourSearch>(*std::min_element(model->centres.begin(), model->centres.end()));
   comm_forward = model->message_width;
 }
 
@@ -151,7 +151,7 @@ std::string ComputeModelAtom::find_pairs()
   pairs.clear();
   search->sort(ntotal, x, elements);
   for (int i = 0; i < atom->nlocal; i++)
-    if ((atom->mask[i] & groupbit) && elements[i] >= 0) search->add_neighbours(i, pairs);
+    if ((atom->mask[i] & groupbit) && elements[i] >= 0) search->add_neighbours(i, pairs, model->centres[elements[i]]);
   wanted = pairs.ncentres();
   if (model->message_width) add_senders();
   return "";

@@ -5,6 +5,7 @@
 #include "kernels_dispatch.h"
 #include "kernels_modules.h"
 
+#include <pybind11/stl.h>
 #include <stdexcept>
 #include <string>
 
@@ -20,16 +21,17 @@ template <typename T> T *at(std::uintptr_t address)
 enum class Mode { forward, vjp, jvp };
 
 template <typename T, int LMAX>
-void run_density(Mode mode, const long *first, const long *base, const long *stride, const long *neighbours, long count,
-                 int species, double cutoff, double r0, int radial_count, const T *vectors, const T *in, T *out)
+void run_density(Mode mode, const long *kinds, const long *first, const long *base, const long *stride,
+                 const long *neighbours, long count, const std::vector<double> &cutoffs, double r0, int radial_count,
+                 const T *vectors, const T *in, T *out)
 {
   const std::vector<T> norm = normalisation<T>(LMAX);
+  const int species = static_cast<int>(cutoffs.size());
   constexpr long pad = padded((LMAX + 1) * (LMAX + 1));
   std::vector<T> scratch(static_cast<std::size_t>(species) * radial_count * pad);
-  const T rc = static_cast<T>(cutoff), length = static_cast<T>(r0);
   DISPATCH({
-    const Radial<T> radial = {rc, length, radial_count};
     for (long i = 0; i < count; i++) {
+      const Radial<T> radial = {static_cast<T>(cutoffs[kinds[i]]), static_cast<T>(r0), radial_count};
       const Neighbours<T> nb = {first[i], first[i + 1], vectors, neighbours, species};
       if (mode == Mode::forward)
         density<T, LMAX>(nb, radial, norm.data(), scratch.data(), out + base[i], stride[i]);
@@ -42,13 +44,14 @@ void run_density(Mode mode, const long *first, const long *base, const long *str
 }
 
 template <typename T>
-void density_any(Mode mode, int lmax, std::uintptr_t first, std::uintptr_t base, std::uintptr_t stride,
-                 std::uintptr_t neighbours, long count, int species, double cutoff, double r0, int radial_count,
-                 std::uintptr_t vectors, std::uintptr_t in, std::uintptr_t out)
+void density_any(Mode mode, int lmax, std::uintptr_t kinds, std::uintptr_t first, std::uintptr_t base,
+                 std::uintptr_t stride, std::uintptr_t neighbours, long count, const std::vector<double> &cutoffs,
+                 double r0, int radial_count, std::uintptr_t vectors, std::uintptr_t in, std::uintptr_t out)
 {
   auto call = [&](auto run) {
-    run(mode, at<const long>(first), at<const long>(base), at<const long>(stride), at<const long>(neighbours), count,
-        species, cutoff, r0, radial_count, at<const T>(vectors), at<const T>(in), at<T>(out));
+    run(mode, at<const long>(kinds), at<const long>(first), at<const long>(base), at<const long>(stride),
+        at<const long>(neighbours), count, cutoffs, r0, radial_count, at<const T>(vectors), at<const T>(in),
+        at<T>(out));
   };
   switch (lmax) {
     case 1: return call(run_density<T, 1>);
@@ -58,17 +61,18 @@ void density_any(Mode mode, int lmax, std::uintptr_t first, std::uintptr_t base,
   }
 }
 
-void py_density(const std::string &mode, bool is_double, int lmax, std::uintptr_t first, std::uintptr_t base,
-                std::uintptr_t stride, std::uintptr_t neighbours, long count, int species, double cutoff, double r0,
-                int radial_count, std::uintptr_t vectors, std::uintptr_t in, std::uintptr_t out)
+void py_density(const std::string &mode, bool is_double, int lmax, std::uintptr_t kinds, std::uintptr_t first,
+                std::uintptr_t base, std::uintptr_t stride, std::uintptr_t neighbours, long count,
+                const std::vector<double> &cutoffs, double r0, int radial_count, std::uintptr_t vectors,
+                std::uintptr_t in, std::uintptr_t out)
 {
   if (lmax < 1 || lmax > MAX_L) throw std::invalid_argument("lmax must be 1 to 4");
   if (radial_count < 1 || radial_count > MAX_RADIAL) throw std::invalid_argument("radial functions must be 1 to 32");
-  if (species < 1 || species > MAX_SPECIES) throw std::invalid_argument("elements must be 1 to 118");
+  if (cutoffs.empty() || cutoffs.size() > MAX_SPECIES) throw std::invalid_argument("elements must be 1 to 118");
   const Mode m = mode == "forward" ? Mode::forward : mode == "vjp" ? Mode::vjp : Mode::jvp;
   py::gil_scoped_release release;
   auto run = is_double ? density_any<double> : density_any<float>;
-  run(m, lmax, first, base, stride, neighbours, count, species, cutoff, r0, radial_count, vectors, in, out);
+  run(m, lmax, kinds, first, base, stride, neighbours, count, cutoffs, r0, radial_count, vectors, in, out);
 }
 
 template <typename T>

@@ -28,8 +28,9 @@ template <typename T, int LMAX, int BYTES = GROUP_BYTES> struct PairGroup {
       for (int c = 0; c < 3; c++) x[c][e] = vectors[3 * pairs[e] + c];
     const V r2 = x[0] * x[0] + x[1] * x[1] + x[2] * x[2];
     for (int e = 0; e < LANES; e++) r[e] = root(r2[e]);
-    for (int c = 0; c < 3; c++) u[c] = x[c] / r;
-    radial_functions(radial, r, b, db);
+    const V inverse = T(1) / r;
+    for (int c = 0; c < 3; c++) u[c] = x[c] * inverse;
+    radial_functions<GRAD>(radial, r, b, db);
     harmonics<T, LMAX, GRAD>(norm, u, Y, g[0], g[1], g[2]);
   }
 };
@@ -62,8 +63,7 @@ static inline void add_products(int radial_count, int lanes, const typename Pair
   using G = PairGroup<T, LMAX>;
   constexpr int N = G::PAD * sizeof(T) / VECTOR_BYTES, M = N >= 8 ? 1 : 8 / N;
   T turned[G::LANES * G::PAD] = {};
-  for (int lm = 0; lm < G::LM; lm++)
-    for (int e = 0; e < G::LANES; e++) turned[e * G::PAD + lm] = Y[lm][e];
+  transpose_into<T, GROUP_BYTES>(G::LM, G::LANES, reinterpret_cast<const T *>(Y), G::LANES, turned, G::PAD);
   const T *left = reinterpret_cast<const T *>(b);
   int n = 0;
   for (; n + M <= radial_count; n += M)
@@ -87,8 +87,7 @@ static void density(const Neighbours<T> &nb, const Radial<T> &radial, const T *n
     group.template set<false>(radial, norm, nb.vectors, pairs, count);
     add_products<T, LMAX>(radial.count, count, group.b, group.Y, scratch + z * radial.count * G::PAD);
   });
-  for (int lm = 0; lm < G::LM; lm++)
-    for (int k = 0; k < rows; k++) features[lm * stride + k] = scratch[k * G::PAD + lm];
+  transpose_into<T, GROUP_BYTES>(rows, G::LM, scratch, G::PAD, features, stride);
 }
 
 // Adjoint: grad_vectors[p] = sum G[k][lm] dA[k][lm]/d vectors[p].
@@ -101,8 +100,7 @@ static void density_vjp(const Neighbours<T> &nb, const Radial<T> &radial, const 
   constexpr int TILE = 4;    // harmonics whose sums are held in registers
   const int rows = nb.species * radial.count;
   G group;
-  for (int lm = 0; lm < G::LM; lm++)
-    for (int k = 0; k < rows; k++) scratch[k * G::PAD + lm] = weights[lm * stride + k];
+  transpose_into<T, GROUP_BYTES>(G::LM, rows, weights, stride, scratch, G::PAD);
   for (int lm = G::LM; lm < G::PAD; lm++)
     for (int k = 0; k < rows; k++) scratch[k * G::PAD + lm] = T(0);
   each_group(nb, G::LANES, [&](int z, const long *pairs, int count) {
@@ -160,6 +158,5 @@ static void density_jvp(const Neighbours<T> &nb, const Radial<T> &radial, const 
     add_products<T, LMAX>(radial.count, count, group.b, turn, a);
     add_products<T, LMAX>(radial.count, count, group.db, group.Y, a);
   });
-  for (int lm = 0; lm < G::LM; lm++)
-    for (int k = 0; k < rows; k++) features[lm * stride + k] = scratch[k * G::PAD + lm];
+  transpose_into<T, GROUP_BYTES>(rows, G::LM, scratch, G::PAD, features, stride);
 }

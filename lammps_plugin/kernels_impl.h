@@ -18,27 +18,33 @@ template <typename T> struct Radial {
   T cutoff;     // angstrom
   T r0;         // length of the coordinate map s(r) = 1/(1 + r/r0)
   int count;    // number of radial functions
+  T per_cutoff, per_r0, s_cut, slope;
+
+  Radial(T cutoff, T r0, int count) :
+      cutoff(cutoff), r0(r0), count(count), per_cutoff(T(1) / cutoff), per_r0(T(1) / r0),
+      s_cut(T(1) / (T(1) + cutoff / r0)), slope(T(2) / (T(1) - s_cut))
+  {
+  }
 };
 
 // b_n(r) = T_n(x(r)) (1 - (r/rc)^2)^3, Chebyshev polynomials of x = 2 (s(r) - s(rc)) / (1 - s(rc)) - 1, and d b_n/dr.
 // The envelope makes value, first and second derivative vanish at the cutoff; beyond it they are zero.
-template <typename T, typename V> static inline void radial_functions(const Radial<T> &radial, const V &r, V *b, V *db)
+template <bool GRAD, typename T, typename V>
+static inline void radial_functions(const Radial<T> &radial, const V &r, V *b, V *db)
 {
-  const V inverse = T(1) / (T(1) + r / radial.r0);
-  const T s_cut = T(1) / (T(1) + radial.cutoff / radial.r0);
-  const T slope = T(2) / (T(1) - s_cut);
-  const V x = slope * (inverse - s_cut) - T(1);
-  const V dx = (-slope / radial.r0) * inverse * inverse;
-  const V q = r / radial.cutoff;
+  const V inverse = T(1) / (T(1) + r * radial.per_r0);
+  const V x = radial.slope * (inverse - radial.s_cut) - T(1);
+  const V dx = (-radial.slope * radial.per_r0) * inverse * inverse;
+  const V q = r * radial.per_cutoff;
   const V within = T(1) - q * q;
   const V w = within > V{} ? within : V{};
   const V envelope = w * w * w;
-  const V denvelope = (T(-6) / radial.cutoff) * q * w * w;
+  const V denvelope = (T(-6) * radial.per_cutoff) * q * w * w;
   const V slope_envelope = dx * envelope;
   V t0 = V{} + T(1), t1 = x, u0 = V{}, u1 = t0;    // T_n and U_{n-1}
   for (int n = 0; n < radial.count; n++) {
     b[n] = t0 * envelope;
-    db[n] = t0 * denvelope + T(n) * u0 * slope_envelope;
+    if (GRAD) db[n] = t0 * denvelope + T(n) * u0 * slope_envelope;
     const V t2 = T(2) * x * t1 - t0;
     t0 = t1;
     t1 = t2;

@@ -1,9 +1,9 @@
 // Messages of an EFG model: the same functions as Surroundings and MessageTensor in Python. Compiled once per
 // instruction set like kernels_impl.h.
 //
-// Bonds between the same two elements are taken together, one in each lane, whatever their centres. The channels of the
-// neighbours are coupled to the bonds' harmonics first, which is the same for all members of a committee; each member
-// then weighs the paths by its own function of the length.
+// Bonds between the same two elements are taken together, one in each lane, whatever their centres. For each path, the
+// channels of the neighbours are summed with functions of the length, which leaves one row for each component, and
+// these are coupled to the bonds' harmonics. Sums of several degrees share geometry and channels.
 
 // What atoms of one element tell their neighbours.
 template <typename T> struct ChannelWeights {
@@ -49,60 +49,81 @@ static void channels_of_element(const ChannelWeights<T> &w, const Radial<T> &rad
   }
 }
 
-template <typename T> struct MessageWeights {
-  int members, rank, paths;
-  const T *weight;      // of one pair of elements: [member][path][n][rank]
-  Terms<T> products;    // channels, harmonics -> [path][W], see below
+// Sums of one degree l with W = 2 l + 1 components over the bonds between two elements, for each member.
+template <typename T> struct MessageSums {
+  int members, width, paths;    // width: W
+  const int *degree;            // [path], of the channels
+  const T *weight;              // [member][path][n][rank]
+  Terms<T> products;            // channels, harmonics -> [path][W]
+  T *result;                    // (members, W) numbers of each centre, to be added to
 };
 
-// Numbers of two vectors at the given places.
-template <typename V, typename Places> static inline V shuffled(const V &one, const V &two, const Places &places)
+// Sums over the channels of a path, for each component m of degree L1: rows[m] = sum_r g_r(length) sent[m][r].
+template <typename T, int L1, typename V>
+static inline void weigh(const T *weight, int N, int R, const V *b, const V *sent, V *rows)
 {
-#ifdef __clang__
-  constexpr int LANES = sizeof(V) / sizeof(one[0]);
-  V out;
-  for (int e = 0; e < LANES; e++) out[e] = places[e] < LANES ? one[places[e]] : two[places[e] - LANES];
-  return out;
-#else
-  return __builtin_shuffle(one, two, places);
-#endif
+  constexpr int COMPONENTS = 2 * L1 + 1;
+  V sum[COMPONENTS] = {};
+  for (int r = 0; r < R; r += CHUNK) {
+    V g[CHUNK] = {};
+    for (int n = 0; n < N; n++)
+#pragma GCC unroll 8
+      for (int q = 0; q < CHUNK; q++) g[q] += b[n] * weight[n * R + r + q];
+#pragma GCC unroll 7
+    for (int m = 0; m < COMPONENTS; m++) {
+      const V *a = sent + m * R + r;
+      V even = g[0] * a[0], odd = g[1] * a[1];    // two sums do not wait for each other
+#pragma GCC unroll 4
+      for (int q = 2; q < CHUNK; q += 2) {
+        even += g[q] * a[q];
+        odd += g[q + 1] * a[q + 1];
+      }
+      sum[m] += even + odd;
+    }
+  }
+  for (int m = 0; m < COMPONENTS; m++) rows[m] = sum[m];
 }
 
-// LANES vectors as the rows of a matrix, turned into its columns.
-template <typename V, int LANES> static inline void transpose(V *x)
+// out[member][W] of the bonds of all lanes. The channels `sent` are [lm][rank], a bond in each lane.
+template <typename T, int W, typename G>
+static inline void add_sums(const MessageSums<T> &w, int N, int R, const G &group, const typename G::V *sent,
+                            typename G::V *out)
 {
-  typedef decltype(V{} < V{}) Places;
-#pragma GCC unroll 4
-  for (int step = 1; step < LANES; step *= 2) {
-    Places even = {}, odd = {};    // numbers of both vectors: those of the first are 0 to LANES - 1
-#pragma GCC unroll 16
-    for (int e = 0; e < LANES; e++) {
-      even[e] = e & step ? LANES + e - step : e;
-      odd[e] = e & step ? LANES + e : e + step;
+  typedef typename G::V V;
+  const Terms<T> &t = w.products;
+  for (int m = 0; m < w.members; m++) {
+    V sum[W] = {};
+    for (int p = 0; p < w.paths; p++) {
+      const T *weight = w.weight + static_cast<long>(m * w.paths + p) * N * R;
+      const int l = w.degree[p];
+      const V *of_degree = sent + l * l * R;
+      V rows[2 * MESSAGE_L - 1];
+      switch (l) {
+        case 0: weigh<T, 0>(weight, N, R, group.b, of_degree, rows); break;
+        case 1: weigh<T, 1>(weight, N, R, group.b, of_degree, rows); break;
+        case 2: weigh<T, 2>(weight, N, R, group.b, of_degree, rows); break;
+        default: weigh<T, 3>(weight, N, R, group.b, of_degree, rows);
+      }
+#pragma GCC unroll 7
+      for (int k = 0; k < W; k++)
+        for (long s = t.start[W * p + k]; s < t.start[W * p + k + 1]; s++)
+          sum[k] += t.coefficient[s] * rows[t.ia[s] - l * l] * group.Y[t.ib[s]];
     }
-#pragma GCC unroll 16
-    for (int k = 0; k < LANES; k++) {
-      if (k & step) continue;
-      const V one = x[k], two = x[k + step];
-      x[k] = shuffled(one, two, even);
-      x[k + step] = shuffled(one, two, odd);
-    }
+    for (int k = 0; k < W; k++) out[W * m + k] = sum[k];
   }
 }
 
-// Adds what the given bonds bring to (members, W) numbers of their centres, at components + centre * members * W, where
-// W is 2 l + 1 for tensors of degree l. The channels of row j are the MESSAGE_ROWS x rank numbers from channels + j *
-// MESSAGE_ROWS * rank; room is for as many vectors and W for each member, aligned.
-template <typename T, int W>
-static void tensors_from_messages(const MessageWeights<T> &w, const Radial<T> &radial, const T *norm, long count,
-                                  const long *bonds, const long *centre, const long *rows, const T *vectors,
-                                  const T *channels, T *room, T *components)
+// Adds what the given bonds bring to the sums of their centres. The channels of row j are the MESSAGE_ROWS x rank
+// numbers from channels + j * MESSAGE_ROWS * rank; room is for as many vectors and members x W of any of the
+// sums, aligned.
+template <typename T>
+static void sums_of_messages(const MessageSums<T> *sums, int count_sums, int R, const Radial<T> &radial, const T *norm,
+                             long count, const long *bonds, const long *centre, const long *rows, const T *vectors,
+                             const T *channels, T *room)
 {
   using G = PairGroup<T, MESSAGE_L, VECTOR_BYTES>;
   typedef typename G::V V;
   constexpr int LANES = G::LANES;
-  const int M = w.members, P = w.paths, N = radial.count, R = w.rank;
-  const Terms<T> &t = w.products;
   V *sent = reinterpret_cast<V *>(room), *out = sent + MESSAGE_ROWS * R;
   G group;
   for (long begin = 0; begin < count; begin += LANES) {
@@ -114,38 +135,17 @@ static void tensors_from_messages(const MessageWeights<T> &w, const Radial<T> &r
         __builtin_memcpy(&sent[k + e], channels + rows[pairs[e < lanes ? e : 0]] * MESSAGE_ROWS * R + k, sizeof(V));
       transpose<V, LANES>(sent + k);
     }
-    for (int k = 0; k < W * M; k++) out[k] = V{};
-    for (int r = 0; r < R; r += CHUNK)
-      for (int p = 0; p < P; p++) {
-        V coupled[W][CHUNK];
-        for (int k = 0; k < W; k++) {
-          V sum[CHUNK] = {};
-          for (long s = t.start[W * p + k]; s < t.start[W * p + k + 1]; s++) {
-            const V harmonic = t.coefficient[s] * group.Y[t.ib[s]];
-            const V *a = sent + t.ia[s] * R + r;
-#pragma GCC unroll 8
-            for (int q = 0; q < CHUNK; q++) sum[q] += harmonic * a[q];
-          }
-          for (int q = 0; q < CHUNK; q++) coupled[k][q] = sum[q];
-        }
-        for (int m = 0; m < M; m++) {
-          const T *weight = w.weight + static_cast<long>(m * P + p) * N * R + r;
-          V g[CHUNK] = {};
-          for (int n = 0; n < N; n++)
-#pragma GCC unroll 8
-            for (int q = 0; q < CHUNK; q++) g[q] += group.b[n] * weight[n * R + q];
-#pragma GCC unroll 7
-          for (int k = 0; k < W; k++) {
-            V sum = out[W * m + k];
-#pragma GCC unroll 8
-            for (int q = 0; q < CHUNK; q++) sum += g[q] * coupled[k][q];
-            out[W * m + k] = sum;
-          }
-        }
+    for (int which = 0; which < count_sums; which++) {
+      const MessageSums<T> &w = sums[which];
+      const int numbers = w.members * w.width;
+      if (w.width == 1) add_sums<T, 1>(w, radial.count, R, group, sent, out);
+      if (w.width == 3) add_sums<T, 3>(w, radial.count, R, group, sent, out);
+      if (w.width == 5) add_sums<T, 5>(w, radial.count, R, group, sent, out);
+      if (w.width == 7) add_sums<T, 7>(w, radial.count, R, group, sent, out);
+      for (int e = 0; e < lanes; e++) {
+        T *result = w.result + centre[begin + e] * numbers;
+        for (int k = 0; k < numbers; k++) result[k] += out[k][e];
       }
-    for (int e = 0; e < lanes; e++) {
-      T *result = components + centre[begin + e] * M * W;
-      for (int k = 0; k < W * M; k++) result[k] += out[k][e];
     }
   }
 }
@@ -161,8 +161,8 @@ template <typename T> struct ProductWeights {
 };
 
 // Adds the tensor components of the centres listed in order[0..count), at components + centre * members * 5. Own
-// channels are [lm][rank] at own + centre * MESSAGE_ROWS * rank, messages of degree l [rank][2 l + 1] at sums[l] +
-// centre * rank * (2 l + 1); room is for MESSAGE_ROWS + 2 MESSAGE_L + 5 rows, zero.
+// channels are [lm][chunks] at own + centre * MESSAGE_ROWS * chunks * CHUNK, messages of degree l [rank][2 l + 1] at
+// sums[l] + centre * rank * (2 l + 1); room is for MESSAGE_ROWS + 2 MESSAGE_L + 5 rows, zero.
 template <typename T>
 static void tensors_from_products(const ProductWeights<T> &w, long count, const long *order, const T *own,
                                   const T *const *sums, T *room, T *components)
@@ -174,7 +174,7 @@ static void tensors_from_products(const ProductWeights<T> &w, long count, const 
   Chunk *sent = reinterpret_cast<Chunk *>(room), *left = sent + MESSAGE_ROWS * C, *out = left + 2 * MESSAGE_L * C;
   for (long c = 0; c < count; c++) {
     const long i = order[c];
-    const T *mine = own + i * MESSAGE_ROWS * R;
+    const T *mine = own + i * MESSAGE_ROWS * width;
     for (int l = 0; l < MESSAGE_L; l++)
       for (int m = 0; m < 2 * l + 1; m++)
         for (int r = 0; r < R; r++) room[(l * l + m) * width + r] = sums[l][(i * R + r) * (2 * l + 1) + m];
@@ -187,7 +187,7 @@ static void tensors_from_products(const ProductWeights<T> &w, long count, const 
         for (int m = 0; m < 2 * l + 1; m++)
           for (int q = 0; q < C; q++) {
             Chunk sum = {};
-            for (int a = 0; a < R; a++) sum += mine[(l * l + m) * R + a] * weight[a * C + q];
+            for (int a = 0; a < R; a++) sum += mine[(l * l + m) * width + a] * weight[a * C + q];
             left[m * C + q] = sum;
           }
         for (int k = 0; k < 5; k++)

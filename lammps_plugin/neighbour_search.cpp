@@ -32,13 +32,13 @@ void NeighbourSearch::sort(int n, double **positions, const std::vector<int> &of
       high[d] = std::max(high[d], x[i][d]);
     }
   }
-  // REACH cells are at least as wide as the cutoff, and there are at most four times as many along an axis as in a cube
-  // with a cell for each atom: a few far atoms must not make millions.
+  // REACH cells are at least as wide as the shortest distance, and there are at most four times as many along an axis
+  // as in a cube with a cell for each atom: a few far atoms must not make millions.
   const double most = std::max(1.0, std::cbrt(static_cast<double>(visible)));
   for (int d = 0; d < 3; d++) {
     const double extent = visible ? high[d] - low[d] : 0.0;
-    ncells[d] = static_cast<int>(std::clamp(std::floor(REACH * extent / cutoff), 1.0, std::ceil(4.0 * most)));
-    width[d] = std::max(extent / ncells[d], cutoff * 1e-6) * (1.0 + 1e-12);
+    ncells[d] = static_cast<int>(std::clamp(std::floor(REACH * extent / shortest), 1.0, std::ceil(4.0 * most)));
+    width[d] = std::max(extent / ncells[d], shortest * 1e-6) * (1.0 + 1e-12);
   }
 
   start.assign(static_cast<std::size_t>(ncells[0]) * ncells[1] * ncells[2] + 1, 0);
@@ -51,31 +51,29 @@ void NeighbourSearch::sort(int n, double **positions, const std::vector<int> &of
     if (of_elements[i] >= 0) atoms[next[cell(x[i])]++] = {x[i][0], x[i][1], x[i][2], i, of_elements[i]};
 }
 
-void NeighbourSearch::add_neighbours(int i, CentredPairs &pairs, double within) const
+void NeighbourSearch::add_neighbours(int i, CentredPairs &pairs, double within)
 {
   const double cutoffsq = within * within;
   int from[3], to[3];
   for (int d = 0; d < 3; d++) {
     const int here = coordinate(x[i][d], d);
-    const int reach = std::min(REACH, static_cast<int>(within / width[d]) + 1);
+    const int reach = static_cast<int>(std::min(within / width[d], 1.0 * ncells[d])) + 1;
     from[d] = std::max(here - reach, 0);
     to[d] = std::min(here + reach, ncells[d] - 1);
   }
   // The cells of a row follow each other, and so do their atoms.
-  constexpr int MOST = (2 * REACH + 1) * (2 * REACH + 1);
-  int begin[MOST], end[MOST], rows = 0;
+  rows.clear();
   std::size_t most_pairs = 0;
   for (int cz = from[2]; cz <= to[2]; cz++)
-    for (int cy = from[1]; cy <= to[1]; cy++, rows++) {
+    for (int cy = from[1]; cy <= to[1]; cy++) {
       const int row = (cz * ncells[1] + cy) * ncells[0];
-      begin[rows] = start[row + from[0]];
-      end[rows] = start[row + to[0] + 1];
-      most_pairs += end[rows] - begin[rows];
+      rows.push_back({start[row + from[0]], start[row + to[0] + 1]});
+      most_pairs += rows.back().end - rows.back().begin;
     }
   pairs.begin_centre(i, (*elements)[i], most_pairs);
   const double xi = x[i][0], yi = x[i][1], zi = x[i][2];
-  for (int row = 0; row < rows; row++)
-    for (int k = begin[row]; k < end[row]; k++) {
+  for (const Range &row : rows)
+    for (int k = row.begin; k < row.end; k++) {
       const Placed &j = atoms[k];
       const double dx = j.x - xi, dy = j.y - yi, dz = j.z - zi;
       pairs.add((j.index != i) & (dx * dx + dy * dy + dz * dz < cutoffsq), j.index, j.element, dx, dy, dz);

@@ -11,33 +11,38 @@ namespace efgmd {
 
 class NeighbourSearch {
  public:
-  explicit NeighbourSearch(double cutoff) : cutoff(cutoff) {}
+  // Cells suit the shortest of the distances that are searched within; others may be longer.
+  explicit NeighbourSearch(double shortest) : shortest(shortest) {}
 
   // Sorts copies of the `n` positions `x` into cells; atoms with a negative element are left out. Positions must be
   // finite.
   void sort(int n, double **x, const std::vector<int> &elements);
 
-  // Appends atom i as a centre with all its neighbours closer than the cutoff, or than a shorter one.
-  void add_neighbours(int i, CentredPairs &pairs) const { add_neighbours(i, pairs, cutoff); }
-  void add_neighbours(int i, CentredPairs &pairs, double within) const;
+  // Appends atom i as a centre with all its neighbours closer than a distance.
+  void add_neighbours(int i, CentredPairs &pairs, double within);
 
   double bytes() const { return sizeof(int) * start.capacity() + sizeof(Placed) * atoms.capacity(); }
 
  private:
-  static constexpr int REACH = 2;    // cells to look into on either side
+  static constexpr int REACH = 2;    // cells to look into on either side for the shortest distance
 
   struct Placed {
     double x, y, z;
     int index, element;
   };
 
-  double cutoff;
+  struct Range {
+    int begin, end;
+  };
+
+  double shortest;
   double **x = nullptr;
   const std::vector<int> *elements = nullptr;
   double low[3], width[3];
   int ncells[3];
   std::vector<int> start;    // atoms of cell c are atoms[start[c]] ... atoms[start[c+1]-1]
   std::vector<Placed> atoms;
+  std::vector<Range> rows;    // of atoms to look at
 
   int coordinate(double position, int d) const;
   int cell(const double *position) const;

@@ -100,6 +100,8 @@ class BridgedModel : public PythonModel {
              request.options.members, request.threads, request.local_rank, request.mpi_library);
     elements = object.attr("elements").cast<std::vector<std::string>>();
     cutoff = object.attr("cutoff").cast<double>();
+    centres.assign(elements.size(), cutoff);
+    if (py::hasattr(object, "centre_cutoffs")) centres = object.attr("centre_cutoffs").cast<std::vector<double>>();
     if (py::hasattr(object, "message_cutoff")) {
       messages = object.attr("message_cutoff").cast<double>();
       message_width = object.attr("message_width").cast<int>();

@@ -84,6 +84,7 @@ class PythonModel {
   std::vector<std::string> elements;
   std::vector<std::string> without;    // those of them that the model gives no numbers for
   double cutoff = 0.0;                 // angstrom
+  std::vector<double> centres;         // cutoff of the centres of each element, angstrom
   double messages = 0.0;               // cutoff of the densities that atoms tell neighbours of, angstrom
   int message_width = 0;               // with how many doubles, which may hold two floats each; 0 if they do not
   int columns = 6;                     // numbers that a model for `of_atoms` gives for each centre

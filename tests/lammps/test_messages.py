@@ -50,7 +50,8 @@ def model(tmp_path_factory):
     from efgmd.models.io import save_model
 
     torch.manual_seed(8)
-    shape = {"cutoff": 5.5, "n_radial": 4, "lmax": 2, "channels": 0, "message_cutoff": 4.2, "message_rank": 3}
+    shape = {"cutoff": 5.5, "n_radial": 6, "lmax": 3, "channels": 0, "message_cutoff": 4.2, "message_rank": 3}
+    shape["centre_cutoffs"] = {"N": 4.2, "H": 4.6}
     lengths = {"I": {"I": 5.4}, "H": {"Pb": 0.0, "H": 3.0}}
     products = {"I": ["Pb", "C"], "H": ["N"]}
     efg = EFGModel(ELEMENTS, committee=2, message_cutoffs=lengths, message_products=products, **shape)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from efgmd.models import Neighbourhoods
-from efgmd.models.density import CentreLayout, DensityBasis, density, reference_density
+from efgmd.models.density import CentreLayout, DensityBasis, density, radial_functions, reference_density
 from efgmd.models.products import paths, product, reference_product, table
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5}
@@ -36,7 +36,7 @@ def close(a, b, dtype):
 @pytest.mark.parametrize("lmax", [1, 2, 3, 4])
 def test_density_and_both_derivatives_match_the_reference(instruction_set, lmax, dtype):
     nb = neighbourhoods(dtype)
-    basis = DensityBasis(cutoff=5.0, r0=2.0, n_radial=7, lmax=lmax, n_species=3)
+    basis = DensityBasis(cutoffs=(5.0, 3.0, 4.0), r0=2.0, n_radial=7, lmax=lmax)
     layout = CentreLayout.build(nb.species, basis)
     vectors = nb.vectors.clone().requires_grad_(True)
     results = []
@@ -54,12 +54,9 @@ def test_density_and_both_derivatives_match_the_reference(instruction_set, lmax,
 
 
 def test_radial_functions_vanish_to_second_order_at_the_cutoff():
-    from efgmd.models.density import radial_functions
-
-    basis = DensityBasis(cutoff=5.0, r0=2.0, n_radial=8, lmax=1, n_species=1)
     step = 1e-3
     at = torch.tensor([5.0 - 2 * step, 5.0 - step, 5.0, 5.1], dtype=torch.float64)
-    b = radial_functions(at, basis)
+    b = radial_functions(at, 5.0, 2.0, 8)
     assert b[2:].abs().max() == 0
     assert b[1].abs().max() < 1e-8  # (2 step / rc)^3 is 6e-11 times polynomials of size 1
     assert ((b[0] - 2 * b[1] + b[2]) / step**2).abs().max() < 1e-2

@@ -17,7 +17,7 @@ from efgmd.training.dataset import Prepared, collate
 from efgmd.training.ridge import fit_linear
 
 ELEMENTS = ("Ne", "Ar", "Kr")
-SHAPE = {"cutoff": 4.5, "n_radial": 3, "lmax": 2, "channels": 0, "committee": 2, "message_cutoff": 3.5}
+SHAPE = {"cutoff": 4.5, "n_radial": 7, "lmax": 4, "channels": 0, "committee": 2, "message_cutoff": 3.5}
 
 
 def random_model(seed=0, **changes):
@@ -59,9 +59,10 @@ def coupled(a, b, degrees):
 def channels_of(surroundings, atoms):
     """Channels ``[atom][l]`` of densities, of shape ``(rank, 2 l + 1)``, by their sums."""
     basis = surroundings.basis
-    i, j, vectors = (torch.from_numpy(part) for part in neighbor_list("ijD", atoms, basis.cutoff))
+    i, j, vectors = (torch.from_numpy(part) for part in neighbor_list("ijD", atoms, basis.cutoffs[0]))
     kinds = [ELEMENTS.index(symbol) for symbol in atoms.get_chemical_symbols()]
-    functions, angular = radial_functions(vectors.norm(dim=1), basis), harmonics(vectors)
+    functions = radial_functions(vectors.norm(dim=1), basis.cutoffs[0], basis.r0, RADIAL)
+    angular = harmonics(vectors)
     out = []
     for atom, kind in enumerate(kinds):
         rows = []
@@ -82,7 +83,8 @@ def test_tensors_are_the_sums_of_the_formulas():
     sent, kinds = channels_of(model.surroundings, atoms)
     own, _ = channels_of(products.own, atoms)
     i, j, vectors = (torch.from_numpy(part) for part in neighbor_list("ijD", atoms, 3.5))
-    functions, angular = radial_functions(vectors.norm(dim=1), model.surroundings.basis), harmonics(vectors)
+    functions = radial_functions(vectors.norm(dim=1), 3.5, model.surroundings.basis.r0, RADIAL)
+    angular = harmonics(vectors)
     expected = torch.zeros(len(atoms), 5, dtype=torch.float64)
     for atom, kind in enumerate(kinds):
         if kind not in products.centres:
@@ -136,9 +138,10 @@ def test_the_compiled_form_equals_the_plain_one(instruction_set, dtype, rank):
     )
 
 
-def test_derivatives_go_through_products():
-    """By operations of torch, where the vectors ask for derivatives."""
-    model = random_model()
+@pytest.mark.parametrize("channels", [0, 4])
+def test_derivatives_go_through_products(channels):
+    """By operations of torch, where the vectors ask for derivatives; also beside a network."""
+    model = random_model(channels=channels, outputs=4)
     nb = batch_of(structure(), model.cutoff, model.elements, model.dtype).neighbourhoods
     vectors = nb.vectors.clone().requires_grad_(True)
     followed = model(nb._replace(vectors=vectors))
@@ -188,7 +191,14 @@ def test_a_function_with_such_products_is_learnt(dtype, committee):
         tensors = [teacher(frame.pairs.neighbourhoods) for frame in frames]
         for frame, tensor in zip(frames, tensors, strict=True):
             frame.labels["efg"] = tensor.clone()
-        shape = {**SHAPE, "n_radial": 6, "committee": committee, "message_rank": 3, "message_products": given}
+        shape = {
+            **SHAPE,
+            "lmax": 3,
+            "n_radial": 6,
+            "committee": committee,
+            "message_rank": 3,
+            "message_products": given,
+        }
         student = EFGModel(ELEMENTS, product_rank=4, **shape).to(dtype)
         fit_linear(student, frames[:70], [str(k) for k in range(70)], seed=0)
         true, kinds = torch.cat(tensors[70:]), torch.cat([f.pairs.neighbourhoods.species for f in frames[70:]])
@@ -231,6 +241,8 @@ def test_there_are_no_more_channels_than_functions():
         ({"message_cutoffs": {"Ne": {"Ar": 0}}}, "message_products of Ne: Ar sends it nothing"),
         ({"message_cutoff": 0.0}, "message_products: the model has no messages, set message_cutoff too"),
         ({"product_rank": 0}, "product_rank: 0 channels are none"),
+        ({"lmax": 2}, "message_products need lmax of at least 3 and n_radial of at least 6, got 2 and 7"),
+        ({"n_radial": 5}, "message_products need lmax of at least 3 and n_radial of at least 6, got 4 and 5"),
     ],
 )
 def test_products_that_cannot_be_are_refused(wrong, told):

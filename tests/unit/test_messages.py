@@ -1,7 +1,5 @@
 """The part of the EFG model that sees the surroundings of neighbours."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from ase import Atoms
@@ -45,13 +43,13 @@ def test_messages_are_the_sums_of_the_formula(cutoffs):
     i, j, vectors = (torch.from_numpy(part) for part in neighbor_list("ijD", atoms, 4.5))
     kinds = torch.tensor([ELEMENTS.index(symbol) for symbol in atoms.get_chemical_symbols()])
     distance = vectors.norm(dim=1)
-    functions = radial_functions(distance, basis)
+    functions = radial_functions(distance, 3.5, basis.r0, RADIAL)
     harmonics = [o3.spherical_harmonics(l, vectors, True, normalization="component") for l in range(5)]
     channels = [[None] * 4 for _ in atoms]
     for atom in range(len(atoms)):
         for l in range(4):
             density = torch.zeros(2, RADIAL, 2 * l + 1, dtype=torch.float64)
-            for pair in torch.where((i == atom) & (distance < basis.cutoff))[0]:
+            for pair in torch.where((i == atom) & (distance < 3.5))[0]:
                 density[kinds[j[pair]]] += functions[pair][:, None] * harmonics[l][pair]
             flat = density.reshape(2 * RADIAL, -1)
             if l == 0:
@@ -59,10 +57,10 @@ def test_messages_are_the_sums_of_the_formula(cutoffs):
             channels[atom][l] = model.surroundings.maps[kinds[atom], l].T @ flat
     expected = torch.zeros(len(atoms), 5, dtype=torch.float64)
     for pair in range(len(i)):
-        reach = cutoffs.get(ELEMENTS[kinds[i[pair]]], {}).get(ELEMENTS[kinds[j[pair]]], basis.cutoff)
+        reach = cutoffs.get(ELEMENTS[kinds[i[pair]]], {}).get(ELEMENTS[kinds[j[pair]]], 3.5)
         if distance[pair] >= reach:
             continue
-        bond = radial_functions(distance[pair : pair + 1], replace(basis, cutoff=reach))[0]
+        bond = radial_functions(distance[pair : pair + 1], reach, basis.r0, RADIAL)[0]
         weights = model.messages[kinds[i[pair]]].weight.mean(0)[kinds[j[pair]]]
         for number, path in enumerate(message_paths()):
             mixed = bond @ weights[number] @ channels[j[pair]][path.l1]
@@ -236,6 +234,46 @@ def test_messages_between_elements_go_as_far_as_they_are_told():
     for part in far.messages:
         part.weight[:, 2] = 0  # nothing from krypton
     assert torch.allclose(plain[neon], far.plain_messages(nb, channels, mean=False)[neon], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [{}, {"channels": 4, "outputs": 4}, {"message_cutoff": 0.0}])
+def test_centres_see_as_far_as_they_are_told(shape):
+    """A shorter cutoff of an element's centres does what a model of that cutoff does, and nothing to others."""
+    common = {"elements": ELEMENTS, "n_radial": 4, "channels": 0, "committee": 2, "message_cutoff": 3.5, **shape}
+    lengths = {"message_cutoffs": {"Ne": {"Ar": 3.9}}} if common["message_cutoff"] else {}
+    models = []
+    for cutoffs in ({"cutoff": 5.5, "centre_cutoffs": {"Ne": 4.0}}, {"cutoff": 4.0}, {"cutoff": 5.5}):
+        torch.manual_seed(3)
+        model = EFGModel(**common, **lengths, **cutoffs).double()
+        for number, weights in enumerate(model.buffers()):
+            if weights.is_floating_point() and not weights.any():  # not the standardising constants
+                weights.normal_(std=0.3, generator=torch.Generator().manual_seed(number))
+        models.append(model)
+    atoms = structure(a=7.5)
+    both, near, far = (tensors(model, atoms) for model in models)
+    neon = torch.tensor([symbol == "Ne" for symbol in atoms.get_chemical_symbols()])
+    scale = both.abs().max()
+    assert (both - near)[neon].abs().max() < 1e-12 * scale and (both - far)[~neon].abs().max() < 1e-12 * scale
+    assert (both - far)[neon].abs().max() > 1e-2 * scale and (both - near)[~neon].abs().max() > 1e-2 * scale
+    nb = batch_of(atoms, 5.5, ELEMENTS, torch.float64).neighbourhoods
+    vectors = nb.vectors.clone().requires_grad_(True)
+    assert (models[0](nb._replace(vectors=vectors)) - both).abs().max() < 1e-12 * scale  # by operations of torch
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"Xe": 4.0}, "centre_cutoffs: Xe is no element of the model, which has Ne Ar"),
+        ({"Ne": 4.6}, "centre_cutoffs of Ne: 4.6 angstrom is not from the message_cutoff of 3 to the cutoff of 4.5"),
+        ({"Ne": 2.9}, "centre_cutoffs of Ne: 2.9 angstrom is not from the message_cutoff of 3"),
+    ],
+)
+def test_cutoffs_of_centres_that_cannot_be_are_refused(wrong, told):
+    with pytest.raises(ModelFileError, match=told):
+        EFGModel(ELEMENTS, cutoff=4.5, channels=0, message_cutoff=3.0, centre_cutoffs=wrong)
+    with pytest.raises(ModelFileError, match=r"Ne from Ar: 3\.9 angstrom is not from 0 to the cutoff of 3\.8"):
+        lengths = {"message_cutoffs": {"Ne": {"Ar": 3.9}}, "centre_cutoffs": {"Ne": 3.8}}
+        EFGModel(ELEMENTS, cutoff=4.5, channels=0, message_cutoff=3.0, **lengths)
 
 
 def test_a_file_keeps_messages(tmp_path):

@@ -63,12 +63,15 @@ def test_unknown_hyperparameters_name_the_known_ones():
     check_hyperparameters(EFGModel, {"channels": 4, "message_cutoffs": {"Pb": {"H": 0, "I": 5.5}}})
     check_hyperparameters(EFGModel, parse_assignments(["message_cutoffs={N: {H: 3.5}}"], "--set"))
     check_hyperparameters(EFGModel, parse_assignments(["message_products={I: [Pb]}"], "--set"))
+    check_hyperparameters(EFGModel, parse_assignments(["centre_cutoffs={H: 5, C: 5.5}"], "--set"))
     for name, wrong, told in (
         ("message_cutoffs", 5.0, r"lengths \(angstrom\) by two elements"),
         ("message_cutoffs", {"Pb": 4.0}, r"lengths \(angstrom\) by two elements"),
         ("message_cutoffs", {"Pb": {"I": "far"}}, r"lengths \(angstrom\) by two elements"),
         ("message_products", {"I": "Pb"}, "lists of elements by element"),
         ("message_products", ["I"], "lists of elements by element"),
+        ("centre_cutoffs", {"I": {"H": 5.0}}, r"lengths \(angstrom\) by element"),
+        ("centre_cutoffs", 5.0, r"lengths \(angstrom\) by element"),
     ):
         with pytest.raises(ConfigError, match=f"model.{name}: {told}"):
             check_hyperparameters(EFGModel, {name: wrong})

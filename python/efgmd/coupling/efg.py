@@ -33,6 +33,8 @@ class NativeEFG(NativeModel):
         Numbers for each centre.
     without_tensors : list[str]
         Elements of which the model knows no tensors: theirs are NaN.
+    centre_cutoffs : list[float]
+        Cutoff of each element's centres, angstrom.
     message_cutoff : float
         Cutoff of the densities that atoms tell their neighbours of, angstrom; not how far they tell.
     message_width : int
@@ -58,6 +60,8 @@ class NativeEFG(NativeModel):
         super().__init__(path, dtype, threads, device)
         self.uncertainty, self.members = uncertainty, members
         self.without_tensors = [str(element) for element in self.metadata.get("without_tensors", [])]
+        shorter = self.hyperparameters.get("centre_cutoffs") or {}
+        self.centre_cutoffs = [float(shorter.get(element, self.cutoff)) for element in self.elements]
         committee = int(self.hyperparameters.get("committee", 1))
         self.message_cutoff = float(self.hyperparameters.get("message_cutoff", 0.0))
         rank = int(self.hyperparameters.get("message_rank", 0))

@@ -160,20 +160,18 @@ class Backbone(nn.Module):
 
     Parameters
     ----------
-    elements
-        Chemical symbols in the order of the species indices.
-    cutoff
-        Cutoff radius, angstrom.
+    cutoffs
+        Cutoff radius of each element's centres, angstrom, in the order of the species indices.
     r0
         Length of the radial map, angstrom (see :mod:`efgmd.models.density`).
     n_radial, lmax, channels
         Radial functions, highest degree of the harmonics (1 to 4), channels per centre (0: densities only).
     """
 
-    def __init__(self, elements: tuple[str, ...], cutoff: float, r0: float, n_radial: int, lmax: int, channels: int):
+    def __init__(self, cutoffs: tuple[float, ...], r0: float, n_radial: int, lmax: int, channels: int):
         super().__init__()
-        self.basis = DensityBasis(cutoff, r0, n_radial, lmax, len(elements))
-        self.networks = nn.ModuleList([ElementBackbone(self.basis, channels) for _ in elements if channels])
+        self.basis = DensityBasis(cutoffs, r0, n_radial, lmax)
+        self.networks = nn.ModuleList([ElementBackbone(self.basis, channels) for _ in cutoffs if channels])
 
     def elements(self) -> list[ElementBackbone]:
         """The network of each element."""

@@ -17,13 +17,17 @@ from efgmd.models.neighbourhoods import Neighbourhoods
 
 @dataclass(frozen=True)
 class DensityBasis:
-    """Shape of the density features; cutoff and map length r0 in angstrom."""
+    """Shape of the density features; cutoffs, by the element of the centre, and map length r0 in angstrom."""
 
-    cutoff: float
+    cutoffs: tuple[float, ...]
     r0: float
     n_radial: int
     lmax: int
-    n_species: int
+
+    @property
+    def n_species(self) -> int:
+        """Number of elements."""
+        return len(self.cutoffs)
 
     @property
     def width(self) -> int:
@@ -68,15 +72,18 @@ class CentreLayout:
         return [p.view(basis.harmonics, c, basis.width) for p, c in zip(parts, self.counts, strict=True)]
 
 
-def radial_functions(distance: torch.Tensor, basis: DensityBasis) -> torch.Tensor:
-    """Evaluate b_n at distances of shape ``(P,)`` in angstrom; returns ``(P, n_radial)``."""
-    s_cut = 1 / (1 + basis.cutoff / basis.r0)
-    x = 2 * (1 / (1 + distance / basis.r0) - s_cut) / (1 - s_cut) - 1
+def radial_functions(distance: torch.Tensor, cutoff: torch.Tensor | float, r0: float, count: int) -> torch.Tensor:
+    """Evaluate the first functions b_n, ``(P, count)``, at distances ``(P,)``.
+
+    The cutoff is one for all or ``(P,)`` of each; all lengths are in angstrom.
+    """
+    s_cut = 1 / (1 + cutoff / r0)
+    x = 2 * (1 / (1 + distance / r0) - s_cut) / (1 - s_cut) - 1
     polynomials = [torch.ones_like(x), x]
-    for _ in range(2, basis.n_radial):
+    for _ in range(2, count):
         polynomials.append(2 * x * polynomials[-1] - polynomials[-2])
-    envelope = (1 - (distance / basis.cutoff).clamp(max=1.0) ** 2) ** 3
-    return torch.stack(polynomials[: basis.n_radial], dim=-1) * envelope[:, None]
+    envelope = (1 - (distance / cutoff).clamp(max=1.0) ** 2) ** 3
+    return torch.stack(polynomials[:count], dim=-1) * envelope[:, None]
 
 
 def reference_density(nb: Neighbourhoods, basis: DensityBasis, layout: CentreLayout) -> torch.Tensor:
@@ -87,9 +94,11 @@ def reference_density(nb: Neighbourhoods, basis: DensityBasis, layout: CentreLay
     from e3nn import o3  # takes more than a second, and the compiled kernel does without
 
     distance = nb.vectors.norm(dim=1)
-    radial = radial_functions(distance, basis)
+    centres = nb.centres()
+    cutoffs = nb.vectors.new_tensor(basis.cutoffs)[nb.species[centres]]
+    radial = radial_functions(distance, cutoffs, basis.r0, basis.n_radial)
     angular = o3.spherical_harmonics(list(range(basis.lmax + 1)), nb.vectors, normalize=True, normalization="component")
-    slot = nb.centres() * basis.n_species + nb.neighbour_species
+    slot = centres * basis.n_species + nb.neighbour_species
     summed = radial.new_zeros(len(nb.species) * basis.n_species, basis.harmonics, basis.n_radial)
     summed = summed.index_add(0, slot, angular[:, :, None] * radial[:, None, :])
     rows = summed.view(len(nb.species), basis.n_species, basis.harmonics, basis.n_radial)
@@ -99,19 +108,19 @@ def reference_density(nb: Neighbourhoods, basis: DensityBasis, layout: CentreLay
 
 def _kernel(mode, nb, basis, layout, vectors, extra, out):
     """Call the compiled kernel on contiguous arrays of one floating type."""
-    integers = nb.first, layout.base, layout.stride, nb.neighbour_species
-    first, base, stride, neighbours, x, given, result = addresses(vectors.dtype, integers, (vectors, extra, out))
+    integers = nb.species, nb.first, layout.base, layout.stride, nb.neighbour_species
+    kinds, first, base, stride, neighbours, x, given, result = addresses(vectors.dtype, integers, (vectors, extra, out))
     _kernels.density(
         mode,
         vectors.dtype == torch.float64,
         basis.lmax,
+        kinds,
         first,
         base,
         stride,
         neighbours,
         len(nb.species),
-        basis.n_species,
-        basis.cutoff,
+        basis.cutoffs,
         basis.r0,
         basis.n_radial,
         x,

@@ -8,12 +8,13 @@ import torch
 from torch import nn
 
 from efgmd.errors import ModelFileError
-from efgmd.models.fused_linear import FusedLinear
+from efgmd.models.fused_linear import CHUNK, FusedLinear
 from efgmd.models.fused_messages import FusedMessages, FusedSurroundings, message_weights
-from efgmd.models.fused_products import FusedProducts
+from efgmd.models.fused_products import FusedProducts, product_message_weights
 from efgmd.models.linear import LinearTensor
 from efgmd.models.message_products import MessageProducts
-from efgmd.models.messages import RADIAL, Bonds, MessageTensor, Surroundings, pair_cutoffs
+from efgmd.models.messages import DEGREE, RADIAL, Bonds, MessageTensor, Surroundings, pair_cutoffs
+from efgmd.models.messages import centre_cutoffs as cutoffs_by_centre
 from efgmd.models.model import LocalModel
 from efgmd.models.neighbourhoods import Neighbourhoods
 from efgmd.models.tensor_head import TensorHead
@@ -53,6 +54,9 @@ class EFGModel(LocalModel):
     message_products, product_rank
         Elements whose tensors also have products of their own densities with messages from some elements
         (`efgmd.models.message_products`): ``{I: [Pb]}``; and channels of each degree in these, at most six per element.
+        They need ``lmax`` of at least 3 and ``n_radial`` of at least 6.
+    centre_cutoffs
+        Shorter cutoffs for the centres of some elements, angstrom, at least ``message_cutoff``: ``{H: 5.0}``.
 
     Raises
     ------
@@ -82,14 +86,17 @@ class EFGModel(LocalModel):
         message_cutoffs: dict[str, dict[str, float]] | None = None,
         message_products: dict[str, list[str]] | None = None,
         product_rank: int = 12,
+        centre_cutoffs: dict[str, float] | None = None,
     ):
         if lmax < 2 or not (linear or channels):
             raise ModelFileError("an EFG model needs lmax of at least 2, and a linear part or channels of a network")
         if message_cutoff and not (linear and 0 < message_cutoff <= cutoff and message_rank > 0):
             raise ModelFileError("messages need a linear part, a rank and a message_cutoff of at most the cutoff")
         message_rank = min(message_rank, RADIAL * len(elements))  # densities have no more functions
+        cutoffs = cutoffs_by_centre(elements, cutoff, message_cutoff, centre_cutoffs or {})
         super().__init__(
             elements,
+            cutoffs,
             cutoff=cutoff,
             r0=r0,
             n_radial=n_radial,
@@ -104,20 +111,22 @@ class EFGModel(LocalModel):
             message_cutoffs=message_cutoffs,
             message_products=message_products,
             product_rank=product_rank,
+            centre_cutoffs=centre_cutoffs,
         )
         networks = self.backbone.elements()
         self.heads = nn.ModuleList([TensorHead(network, outputs, hidden, committee) for network in networks])
         self.linear = nn.ModuleList([LinearTensor(self.backbone.basis, committee) for _ in elements if linear])
-        self.message_cutoffs = pair_cutoffs(self.elements, cutoff, message_cutoff, message_cutoffs or {})
-        self.surroundings = Surroundings(len(elements), message_cutoff, r0, message_rank) if message_cutoff else None
+        self.message_cutoffs = pair_cutoffs(self.elements, cutoffs, message_cutoff, message_cutoffs or {})
+        senders = (message_cutoff,) * len(elements)
+        self.surroundings = Surroundings(senders, r0, message_rank) if message_cutoff else None
         self.messages = nn.ModuleList(
             [MessageTensor(len(elements), message_rank, committee) for _ in elements if message_cutoff]
         )
         if message_products and not message_cutoff:
             raise ModelFileError("message_products: the model has no messages, set message_cutoff too")
-        ranks = product_rank, message_rank
+        sizes = product_rank, message_rank, committee
         self.products = (
-            MessageProducts(self.elements, message_products, self.message_cutoffs, cutoff, r0, *ranks, committee)
+            MessageProducts(self.elements, message_products, self.message_cutoffs, self.backbone.basis, *sizes)
             if message_products
             else None
         )
@@ -183,7 +192,7 @@ class EFGModel(LocalModel):
             return self._compile(
                 (FusedSurroundings,), [surroundings], lambda: FusedSurroundings(surroundings, self.dtype)
             )(nb)
-        return surroundings(nb.within(surroundings.basis.cutoff))
+        return surroundings(nb.within(surroundings.basis.cutoffs[0]))
 
     def bonds(self, nb: Neighbourhoods) -> Bonds:
         """The pairs that messages go along."""
@@ -256,9 +265,9 @@ class EFGModel(LocalModel):
         if self.surroundings and channels is None:
             channels = self.channels(nb)
         if self._fusible(nb) and not len(self.heads):
-            components = self._fused(mean)(nb)
+            components, own = self._fused(mean)(nb)
             if channels is not None:
-                self._add_messages(nb, channels, components, mean)
+                self._add_messages(nb, channels, own, components, mean)
             return components
         components = self._components(nb, mean)
         if channels is not None:
@@ -280,14 +289,22 @@ class EFGModel(LocalModel):
         if not self._fusible(nb):
             return self.plain_messages(nb, channels, mean)
         out = nb.vectors.new_zeros(len(nb.species), 1 if mean else self.committee, 5)
-        self._add_messages(nb, channels, out, mean)
+        own = out
+        if self.products:
+            own = self.products.own(nb).transpose(0, 1)
+            own = nn.functional.pad(own, (0, -own.shape[2] % CHUNK)).contiguous()
+        self._add_messages(nb, channels, own, out, mean)
         return out
 
-    def _add_messages(self, nb: Neighbourhoods, channels: torch.Tensor, components: torch.Tensor, mean: bool) -> None:
+    def _add_messages(
+        self, nb: Neighbourhoods, channels: torch.Tensor, own: torch.Tensor, components: torch.Tensor, mean: bool
+    ) -> None:
         """Add what messages and their products bring to ``(N, members, 5)``, by compiled kernels."""
-        self._fused_messages(mean).add(nb, channels, components)
-        if self.products:
-            self._fused_products(self.products, mean).add(nb, channels, components)
+        products = self._fused_products(self.products, mean) if self.products else None
+        sums = products.sums(nb) if products else []
+        self._fused_messages(mean).add(nb, channels, [components, *sums])
+        if products:
+            products.add(nb, own, sums, components)
 
     def plain_messages(self, nb: Neighbourhoods, channels: torch.Tensor, mean: bool) -> torch.Tensor:
         """What messages add, ``(N, members, 5)``, by operations of torch: the reference, and for other devices."""
@@ -303,21 +320,27 @@ class EFGModel(LocalModel):
 
     def _fused(self, mean: bool) -> FusedLinear:
         """The compiled form of pairs and products of densities."""
+        own = [self.products.own] if self.products else []
 
         def make() -> FusedLinear:
             parts = cast(list[LinearTensor], list(self.linear))
-            return FusedLinear(parts, self.backbone.basis, self.scales, self.dtype, mean)
+            return FusedLinear(parts, self.backbone.basis, self.scales, self.dtype, mean, *own)
 
-        return self._compile((FusedLinear, mean), self.linear, make)
+        return self._compile((FusedLinear, mean), [*self.linear, *own], make)
 
     def _fused_messages(self, mean: bool) -> FusedMessages:
-        """The compiled form of messages."""
+        """The compiled form of messages, those for products among them."""
+        products = [self.products] if self.products else []
 
         def make() -> FusedMessages:
-            weight = message_weights(cast(list[MessageTensor], list(self.messages)), self.scales, mean)
-            return FusedMessages(weight, self.message_cutoffs, self.backbone.basis.r0, self.dtype)
+            weights = [message_weights(cast(list[MessageTensor], list(self.messages)), self.scales, mean)]
+            degrees = [2]
+            for part in products:
+                weights += product_message_weights(part)
+                degrees += range(DEGREE + 1)
+            return FusedMessages(weights, degrees, self.message_cutoffs, self.backbone.basis.r0, self.dtype)
 
-        return self._compile((FusedMessages, mean), self.messages, make)
+        return self._compile((FusedMessages, mean), [*self.messages, *products], make)
 
     def _fused_products(self, products: MessageProducts, mean: bool) -> FusedProducts:
         """The compiled form of products of densities with messages."""

@@ -85,11 +85,11 @@ class FusedEnergy:
                 cast(torch.nn.Linear, h[0]).out_features,
                 b.basis.n_species,
                 b.basis.n_radial,
-                b.basis.cutoff,
+                cutoff,
                 b.basis.r0,
                 LIMIT,
             )
-            for b, h in zip(backbones, heads, strict=True)
+            for b, h, cutoff in zip(backbones, heads, backbones[0].basis.cutoffs, strict=True)
         ]
 
     def __call__(self, nb: Neighbourhoods) -> tuple[torch.Tensor, torch.Tensor]:

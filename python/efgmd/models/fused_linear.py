@@ -8,6 +8,7 @@ import torch
 from efgmd.models.density import DensityBasis
 from efgmd.models.kernel_calls import addresses, kernel_class
 from efgmd.models.linear import LinearTensor, triple_paths
+from efgmd.models.messages import DEGREE, Surroundings
 from efgmd.models.neighbourhoods import Neighbourhoods
 from efgmd.models.products import merged_table
 
@@ -60,6 +61,19 @@ def _weights(linear: LinearTensor, scale: float, mean: bool) -> tuple[dict[str, 
     return weights, members, rank
 
 
+def _channels(own: Surroundings | None, element: int, basis: DensityBasis) -> dict[str, Any]:
+    """Weights of the channels that are asked for, none if there are none; float64."""
+    if own is None:
+        return {"maps": torch.zeros(0).numpy(), "offset": torch.zeros(0).numpy()}
+    maps, mean = own.maps[element].detach().double(), own.mean[element].detach().double()
+    offset = mean @ maps[0]
+    # Its functions are the first of the model's of each element.
+    rank, filling = own.rank, (0, -own.rank % CHUNK)
+    maps = maps.view(DEGREE + 1, basis.n_species, own.basis.n_radial, rank)
+    maps = torch.nn.functional.pad(maps, (*filling, 0, basis.n_radial - own.basis.n_radial))
+    return {"maps": maps.contiguous().numpy(), "offset": torch.nn.functional.pad(offset, filling).numpy()}
+
+
 class FusedLinear:
     """Linear parts of all elements, compiled into the kernels' form.
 
@@ -75,25 +89,38 @@ class FusedLinear:
         ``torch.float32`` or ``torch.float64``.
     mean
         Whether to give the mean of the committee in place of its members; it is as cheap as one.
+    own
+        Channels of the same densities that are wanted as well, if any.
     """
 
     def __init__(
-        self, parts: list[LinearTensor], basis: DensityBasis, scales: torch.Tensor, dtype: torch.dtype, mean: bool
+        self,
+        parts: list[LinearTensor],
+        basis: DensityBasis,
+        scales: torch.Tensor,
+        dtype: torch.dtype,
+        mean: bool,
+        own: Surroundings | None = None,
     ):
         self.dtype = dtype
+        self._channels = -(-own.rank // CHUNK) * CHUNK if own else 0
         self.members = 1 if mean else len(parts[0].pair)
         kernel = kernel_class("ElementTensor", dtype)
         self._elements: list[Any] = []
-        for part, scale in zip(parts, scales.tolist(), strict=True):
+        for s, (part, scale) in enumerate(zip(parts, scales.tolist(), strict=True)):
             if math.isnan(scale):
                 self._elements.append(None)
                 continue
             weights, members, rank = _weights(part, scale, mean)
-            sizes = basis.lmax, basis.n_species, basis.n_radial, basis.cutoff, basis.r0
-            self._elements.append(kernel(weights, *sizes, members, rank))
+            wanted = own if own and own.maps[s].any() else None
+            sizes = basis.lmax, basis.n_species, basis.n_radial, basis.cutoffs[s], basis.r0
+            self._elements.append(kernel(weights | _channels(wanted, s, basis), *sizes, members, rank))
 
-    def __call__(self, nb: Neighbourhoods) -> torch.Tensor:
-        """Tensor components ``(N, members, 5)`` in e3nn's l = 2 basis, a.u.
+    def __call__(self, nb: Neighbourhoods) -> tuple[torch.Tensor, torch.Tensor]:
+        """Tensor components ``(N, members, 5)`` in e3nn's l = 2 basis, a.u., and own channels ``(N, lm, rank)``.
+
+        The rank of the channels is filled up to a multiple of `CHUNK`, and 0 if none are wanted; the numbers of atoms
+        of other elements than the channels are for mean nothing.
 
         Raises
         ------
@@ -101,9 +128,10 @@ class FusedLinear:
             If arrays are not contiguous on the CPU or the vectors have another dtype than the model.
         """
         components = nb.vectors.new_full((len(nb.species), self.members, 5), math.nan)
+        own = nb.vectors.new_empty(len(nb.species), (DEGREE + 1) ** 2, self._channels)
         integers = nb.species, nb.first, nb.neighbour_species
-        arrays = addresses(self.dtype, integers, (nb.vectors, components))
+        arrays = addresses(self.dtype, integers, (nb.vectors, components, own))
         for s, element in enumerate(self._elements):
             if element is not None:
                 element.evaluate(len(nb.species), s, *arrays)
-        return components
+        return components, own

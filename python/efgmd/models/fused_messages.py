@@ -1,4 +1,4 @@
-"""Compiled evaluation of the messages of an EFG model: what is sent, and the tensors of all members from it."""
+"""Compiled evaluation of the messages of an EFG model: what is sent, and what comes of it."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ class FusedSurroundings:
     Parameters
     ----------
     surroundings
-        Of the model.
+        Of the model, with one cutoff for all elements.
     dtype
         ``torch.float32`` or ``torch.float64``.
     """
@@ -28,7 +28,7 @@ class FusedSurroundings:
         self.dtype, self._rank = dtype, surroundings.rank
         kernel = kernel_class("Channels", dtype)
         basis = surroundings.basis
-        self._kernel = kernel(weights, basis.n_species, basis.n_radial, basis.cutoff, basis.r0, self._rank)
+        self._kernel = kernel(weights, basis.n_species, basis.n_radial, basis.cutoffs[0], basis.r0, self._rank)
 
     def __call__(self, nb: Neighbourhoods) -> torch.Tensor:
         """Channels ``(lm, N, rank)``.
@@ -62,39 +62,52 @@ def message_weights(parts: Sequence[MessageTensor], scales: torch.Tensor, mean: 
 
 
 class FusedMessages:
-    """Sums over messages of one degree to all elements, compiled into the kernel's form.
+    """Sums over messages to all elements, of one or several degrees, compiled into the kernel's form.
 
     Parameters
     ----------
-    weight
-        ``(elements, members, elements of the neighbour, paths, n, rank)``, float64.
+    weights
+        Of each sum, ``(elements, members, elements of the neighbour, paths, n, rank)``, float64.
+    degrees
+        Of each sum, 0 to 3.
     cutoffs
         Of messages, ``(elements, elements)``, angstrom; float64 on the CPU.
     r0
         Length of the radial map, angstrom.
     dtype
         ``torch.float32`` or ``torch.float64``.
-    degree
-        Of the sums, 0 to 3.
     """
 
-    def __init__(self, weight: torch.Tensor, cutoffs: torch.Tensor, r0: float, dtype: torch.dtype, degree: int = 2):
+    def __init__(
+        self,
+        weights: Sequence[torch.Tensor],
+        degrees: Sequence[int],
+        cutoffs: torch.Tensor,
+        r0: float,
+        dtype: torch.dtype,
+    ):
         self.dtype = dtype
-        self._padding = -weight.shape[5] % CHUNK
-        weight = torch.nn.functional.pad(weight, (0, self._padding))
-        products = table((DEGREE + 1) ** 2, (DEGREE + 2) ** 2, message_paths(degree))
-        weights: dict[str, object] = {
-            "weight": weight.transpose(1, 2).contiguous().numpy(),
-            "cutoffs": cutoffs.numpy(),
-            "start": products.start.numpy(),
-            "index_a": products.index_a.numpy(),
-            "index_b": products.index_b.numpy(),
-            "coefficient": products.values.numpy(),
-        }
-        elements, members, _, _, radial, rank = weight.shape
-        self._kernel = kernel_class("Messages", dtype)(weights, elements, radial, r0, members, rank, degree)
+        elements, _, _, _, radial, rank = weights[0].shape
+        self._padding = -rank % CHUNK
+        sums = []
+        for weight, degree in zip(weights, degrees, strict=True):
+            products = table((DEGREE + 1) ** 2, (DEGREE + 2) ** 2, message_paths(degree))
+            padded = torch.nn.functional.pad(weight, (0, self._padding))
+            one: dict[str, object] = {
+                "degree": degree,
+                "members": weight.shape[1],
+                "channel_degree": torch.tensor([path.l1 for path in message_paths(degree)], dtype=torch.int32).numpy(),
+                "weight": padded.transpose(1, 2).contiguous().numpy(),
+                "start": products.start.numpy(),
+                "index_a": products.index_a.numpy(),
+                "index_b": products.index_b.numpy(),
+                "coefficient": products.values.numpy(),
+            }
+            sums.append(one)
+        kernel = kernel_class("Messages", dtype)
+        self._kernel = kernel({"cutoffs": cutoffs.numpy()}, sums, elements, radial, r0, rank + self._padding)
 
-    def add(self, nb: Neighbourhoods, channels: torch.Tensor, components: torch.Tensor) -> None:
+    def add(self, nb: Neighbourhoods, channels: torch.Tensor, sums: Sequence[torch.Tensor]) -> None:
         """Add to components in e3nn's basis, for l = 2 those of tensors in a.u.
 
         Parameters
@@ -103,8 +116,8 @@ class FusedMessages:
             With ``neighbour``, rows of ``channels``.
         channels
             ``(lm, atoms, rank)``.
-        components
-            ``(N, members, 2 l + 1)``.
+        sums
+            ``(N, members, 2 l + 1)`` for each of the sums.
 
         Raises
         ------
@@ -118,4 +131,5 @@ class FusedMessages:
             sent = torch.nn.functional.pad(sent, (0, self._padding))
         sent = sent.contiguous()
         integers = nb.species, nb.first, nb.neighbour_species, nb.neighbour
-        self._kernel.evaluate(len(nb.species), *addresses(self.dtype, integers, (nb.vectors, sent, components)))
+        arrays = addresses(self.dtype, integers, (nb.vectors, sent, *sums))
+        self._kernel.evaluate(len(nb.species), *arrays[: -len(sums)], arrays[-len(sums) :])

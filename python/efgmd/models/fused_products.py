@@ -1,14 +1,27 @@
 """Compiled evaluation of the products of own densities with messages."""
 
+from collections.abc import Sequence
+
 import torch
 
 from efgmd.models.fused_linear import CHUNK
-from efgmd.models.fused_messages import FusedMessages, FusedSurroundings
 from efgmd.models.kernel_calls import addresses, kernel_class
 from efgmd.models.message_products import MessageProducts, product_paths
 from efgmd.models.messages import DEGREE
 from efgmd.models.neighbourhoods import Neighbourhoods
 from efgmd.models.products import table
+
+
+def product_message_weights(products: MessageProducts) -> list[torch.Tensor]:
+    """Weights for `efgmd.models.fused_messages.FusedMessages` of the messages of degrees 0 to 3, float64."""
+    elements = len(products.offset)
+    out = []
+    for mixing in products.mixing:
+        weight = mixing.new_zeros(elements, products.rank, elements, *mixing.shape[2:], dtype=torch.float64)
+        for number, (centre, neighbour) in enumerate(products.pairs):
+            weight[centre, :, neighbour] = mixing[number].double()
+        out.append(weight)
+    return out
 
 
 class FusedProducts:
@@ -28,15 +41,7 @@ class FusedProducts:
 
     def __init__(self, products: MessageProducts, scales: torch.Tensor, dtype: torch.dtype, mean: bool):
         self.dtype, self._rank = dtype, products.rank
-        self._own = FusedSurroundings(products.own, dtype)
-        elements = len(scales)
-        self._sums = []
-        for degree, mixing in enumerate(products.mixing):
-            weight = mixing.new_zeros(elements, products.rank, elements, *mixing.shape[2:], dtype=torch.float64)
-            for number, (centre, neighbour) in enumerate(products.pairs):
-                weight[centre, :, neighbour] = mixing[number].double()
-            self._sums.append(FusedMessages(weight, products.cutoffs, products.own.basis.r0, dtype, degree))
-        units = torch.zeros(elements, dtype=torch.float64)
+        units = torch.zeros(len(scales), dtype=torch.float64)
         units[products.centres] = scales.detach().double().nan_to_num(nan=0.0)[products.centres]
         weight = products.weight.detach().double() * units[:, None, None, None, None]
         weight = weight.mean(1, keepdim=True) if mean else weight
@@ -51,13 +56,31 @@ class FusedProducts:
             "index_b": terms.index_b.numpy(),
             "coefficient": terms.values.numpy(),
         }
-        self._kernel = kernel_class("Products", dtype)(weights, elements, weight.shape[1], products.rank)
+        self._kernel = kernel_class("Products", dtype)(weights, len(scales), weight.shape[1], products.rank)
 
-    def add(self, nb: Neighbourhoods, channels: torch.Tensor, components: torch.Tensor) -> None:
-        """Add to tensor components ``(N, members, 5)``, a.u.; arguments and errors as of `FusedMessages.add`."""
-        own = self._own(nb).transpose(0, 1)
-        sums = []
-        for degree, messages in enumerate(self._sums):
-            sums.append(nb.vectors.new_zeros(len(nb.species), self._rank, 2 * degree + 1))
-            messages.add(nb, channels, sums[-1])
+    def sums(self, nb: Neighbourhoods) -> list[torch.Tensor]:
+        """Zeros ``(N, rank, 2 l + 1)`` for the messages of each degree, to be added to."""
+        return [nb.vectors.new_zeros(len(nb.species), self._rank, 2 * degree + 1) for degree in range(DEGREE + 1)]
+
+    def add(
+        self, nb: Neighbourhoods, own: torch.Tensor, sums: Sequence[torch.Tensor], components: torch.Tensor
+    ) -> None:
+        """Add to tensor components ``(N, members, 5)``, a.u.
+
+        Parameters
+        ----------
+        nb
+            The neighbourhoods.
+        own
+            Channels of the centres' densities, ``(N, lm, rank)`` with rank filled up to a multiple of `CHUNK`.
+        sums
+            Messages of degrees 0 to 3, ``(N, rank, 2 l + 1)``.
+        components
+            What to add to.
+
+        Raises
+        ------
+        ValueError
+            If arrays are not contiguous on the CPU or not of the model's dtype.
+        """
         self._kernel.evaluate(len(nb.species), *addresses(self.dtype, [nb.species], (own, *sums, components)))

@@ -19,8 +19,8 @@ from efgmd.models.neighbourhoods import Neighbourhoods
 
 FORMAT = "efgmd-model"
 #: 2: EFG models may have a linear part; 3: energy models record their training atoms; 4: messages; 5: their cutoffs by
-#: element, and their products with own densities.
-SCHEMA = 5
+#: element, and their products with own densities; 6: shorter cutoffs of the centres of some elements.
+SCHEMA = 6
 UNITS = {"length": "angstrom", "energy": "eV", "efg": "Hartree/(e bohr^2)"}
 #: By kind, the schema since which files have these tensors; in older ones they are those of a new model.
 _SINCE = {

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from efgmd.errors import ModelFileError
+from efgmd.models.density import DensityBasis
 from efgmd.models.messages import (
     DEGREE,
     RADIAL,
@@ -72,8 +73,8 @@ class MessageProducts(nn.Module):
         By the element of the centre, the elements of the neighbours whose messages are taken.
     cutoffs
         Of messages, ``(elements, elements)``, angstrom.
-    cutoff, r0
-        Of the own densities, angstrom.
+    basis
+        Of the model's densities, which has the own densities' functions among its own.
     rank
         Channels of the own densities and of the messages, of each degree; no more than either have functions.
     message_rank
@@ -85,8 +86,6 @@ class MessageProducts(nn.Module):
     ----------
     rank
         As given, or fewer.
-    cutoffs
-        As given where there are products, else zero.
     own
         The channels of the own densities; zero for other elements.
     pairs
@@ -101,8 +100,8 @@ class MessageProducts(nn.Module):
     Raises
     ------
     ModelFileError
-        An element that the model does not have, no neighbours or one named twice, one that sends nothing there, or no
-        channels.
+        An element that the model does not have, no neighbours or one named twice, one that sends nothing there, no
+        channels, or a basis of too few functions.
     """
 
     offset: torch.Tensor
@@ -113,8 +112,7 @@ class MessageProducts(nn.Module):
         elements: tuple[str, ...],
         senders: Mapping[str, Sequence[str]],
         cutoffs: torch.Tensor,
-        cutoff: float,
-        r0: float,
+        basis: DensityBasis,
         rank: int,
         message_rank: int,
         committee: int,
@@ -122,13 +120,15 @@ class MessageProducts(nn.Module):
         super().__init__()
         if rank < 1:
             raise ModelFileError(f"product_rank: {rank} channels are none, give 1 or more")
+        if basis.lmax < DEGREE or basis.n_radial < RADIAL:
+            raise ModelFileError(
+                f"message_products need lmax of at least {DEGREE} and n_radial of at least {RADIAL}, got {basis.lmax} "
+                f"and {basis.n_radial}"
+            )
         self.pairs = _pairs(elements, senders, cutoffs)
-        self.cutoffs = torch.zeros_like(cutoffs)
-        for pair in self.pairs:
-            self.cutoffs[pair] = cutoffs[pair]
         fewest = min(len(message_paths(degree)) for degree in range(DEGREE + 1)) * RADIAL * message_rank
         self.rank = min(rank, RADIAL * len(elements), fewest)
-        self.own = Surroundings(len(elements), cutoff, r0, self.rank)
+        self.own = Surroundings(basis.cutoffs, basis.r0, self.rank)
         for degree in range(DEGREE + 1):
             shape = len(self.pairs), self.rank, len(message_paths(degree)), RADIAL, message_rank
             self.register_buffer(f"mixing{degree}", torch.zeros(shape))

@@ -31,15 +31,43 @@ def message_paths(degree: int = 2) -> tuple[Path, ...]:
     return paths(DEGREE, DEGREE + 1, (degree,))
 
 
+def centre_cutoffs(
+    elements: tuple[str, ...], cutoff: float, shortest: float, overrides: Mapping[str, float]
+) -> tuple[float, ...]:
+    """Cutoff of each element's centres, angstrom.
+
+    Parameters
+    ----------
+    elements, cutoff, shortest, overrides
+        Of the model, its ``cutoff``, ``message_cutoff`` and ``centre_cutoffs``, see `efgmd.models.EFGModel`.
+
+    Raises
+    ------
+    ModelFileError
+        An element that the model does not have, or a cutoff outside of ``message_cutoff`` to ``cutoff``.
+    """
+    check_elements("centre_cutoffs", elements, overrides)
+    for element, length in overrides.items():
+        if not max(shortest, 1e-6) <= length <= cutoff:
+            raise ModelFileError(
+                f"centre_cutoffs of {element}: {length:g} angstrom is not from the message_cutoff of {shortest:g} to "
+                f"the cutoff of {cutoff:g}, change it or these"
+            )
+    return tuple(float(overrides.get(element, cutoff)) for element in elements)
+
+
 def pair_cutoffs(
-    elements: tuple[str, ...], cutoff: float, default: float, overrides: Mapping[str, Mapping[str, float]]
+    elements: tuple[str, ...],
+    cutoffs: Sequence[float],
+    default: float,
+    overrides: Mapping[str, Mapping[str, float]],
 ) -> torch.Tensor:
     """Cutoffs of messages ``(elements, elements)``, angstrom, by the element of the centre and of the neighbour.
 
     Parameters
     ----------
-    elements, cutoff
-        Of the model.
+    elements, cutoffs
+        Of the model; the cutoffs of each element's centres, angstrom.
     default, overrides
         ``message_cutoff`` and ``message_cutoffs`` of `efgmd.models.EFGModel`.
 
@@ -50,18 +78,19 @@ def pair_cutoffs(
     Raises
     ------
     ModelFileError
-        An element that the model does not have, a cutoff outside of 0 to that of the model, or no messages at all.
+        An element that the model does not have, a cutoff outside of 0 to that of the centre, or no messages at all.
     """
     if overrides and not default:
         raise ModelFileError("message_cutoffs: the model has no messages, set message_cutoff too")
     out = torch.full((len(elements), len(elements)), default, dtype=torch.float64)
-    for centre, cutoffs in overrides.items():
-        check_elements("message_cutoffs", elements, [centre, *cutoffs])
-        for neighbour, length in cutoffs.items():
-            if not 0 <= length <= cutoff:
+    for centre, lengths in overrides.items():
+        check_elements("message_cutoffs", elements, [centre, *lengths])
+        longest = cutoffs[elements.index(centre)]
+        for neighbour, length in lengths.items():
+            if not 0 <= length <= longest:
                 raise ModelFileError(
                     f"message_cutoffs, {centre} from {neighbour}: {length:g} angstrom is not from 0 to the cutoff of "
-                    f"{cutoff:g}, change it or the cutoff"
+                    f"{longest:g}, change it or the cutoff"
                 )
             out[elements.index(centre), elements.index(neighbour)] = length
     return out
@@ -111,7 +140,7 @@ class Bonds:
         rows, parts = [], []
         for one in cutoff.unique():
             rows.append((cutoff == one).nonzero()[:, 0])
-            parts.append(_alone(near.vectors[rows[-1]], DensityBasis(float(one), r0, RADIAL, DEGREE + 1, 1)))
+            parts.append(_alone(near.vectors[rows[-1]], DensityBasis((float(one),), r0, RADIAL, DEGREE + 1)))
         # Without any pair there is no cutoff either.
         ordered = torch.cat([nb.vectors.new_zeros((DEGREE + 2) ** 2, 0, RADIAL), *parts], 1)
         order = torch.cat([self.centre[:0], *rows])
@@ -137,10 +166,8 @@ class Surroundings(nn.Module):
 
     Parameters
     ----------
-    n_species
-        Number of elements.
-    cutoff, r0
-        Of densities, angstrom.
+    cutoffs, r0
+        Of densities, angstrom; the former of each element.
     rank
         Channels of each degree.
 
@@ -155,11 +182,11 @@ class Surroundings(nn.Module):
     mean: torch.Tensor
     maps: torch.Tensor
 
-    def __init__(self, n_species: int, cutoff: float, r0: float, rank: int):
+    def __init__(self, cutoffs: tuple[float, ...], r0: float, rank: int):
         super().__init__()
-        self.basis, self.rank = DensityBasis(cutoff, r0, RADIAL, DEGREE, n_species), rank
-        self.register_buffer("mean", torch.zeros(n_species, self.basis.width))
-        self.register_buffer("maps", torch.zeros(n_species, DEGREE + 1, self.basis.width, rank))
+        self.basis, self.rank = DensityBasis(cutoffs, r0, RADIAL, DEGREE), rank
+        self.register_buffer("mean", torch.zeros(len(cutoffs), self.basis.width))
+        self.register_buffer("maps", torch.zeros(len(cutoffs), DEGREE + 1, self.basis.width, rank))
 
     def densities(self, nb: Neighbourhoods) -> tuple[list[torch.Tensor], CentreLayout]:
         """Density block of each element and the layout that leads back to the order of the atoms."""

@@ -15,27 +15,26 @@ from efgmd.models.neighbourhoods import Neighbourhoods
 class LocalModel(nn.Module):
     """A local equivariant model with one network per chemical element.
 
-    Subclasses set ``kind`` and give one head per element.
+    Subclasses set ``kind`` and give one head per element, and cutoffs by the element of the centre where these differ.
     """
 
     kind: ClassVar[str]
     metadata: dict[str, Any]
     sha256: str
 
-    def __init__(self, elements: tuple[str, ...], **hyper: Any):
+    def __init__(self, elements: tuple[str, ...], cutoffs: tuple[float, ...] | None = None, **hyper: Any):
         super().__init__()
         self.elements = tuple(elements)
         if len(set(self.elements)) != len(self.elements) or not self.elements:
             raise ModelFileError(f"elements must be distinct and at least one, got {list(elements)}")
         self._hyper = {"elements": list(self.elements), **hyper}
-        self.backbone = Backbone(
-            self.elements, hyper["cutoff"], hyper["r0"], hyper["n_radial"], hyper["lmax"], hyper["channels"]
-        )
+        cutoffs = cutoffs or (hyper["cutoff"],) * len(elements)
+        self.backbone = Backbone(cutoffs, hyper["r0"], hyper["n_radial"], hyper["lmax"], hyper["channels"])
 
     @property
     def cutoff(self) -> float:
-        """Cutoff radius, angstrom."""
-        return self.backbone.basis.cutoff
+        """Cutoff radius, angstrom; the largest where elements have their own."""
+        return float(self._hyper["cutoff"])
 
     @property
     def dtype(self) -> torch.dtype:

@@ -197,6 +197,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 _FORMS = {
     "message_cutoffs": "lengths (angstrom) by two elements, such as {I: {H: 3.5}}",
     "message_products": "lists of elements by element, such as {I: [Pb]}",
+    "centre_cutoffs": "lengths (angstrom) by element, such as {H: 5.0}",
 }
 
 

@@ -112,7 +112,8 @@ def fit_linear(model: EFGModel, frames: Sequence[Prepared], runs: Sequence[str],
         scale = float(model.scales[s])
         sent = messages.features(s, torch.from_numpy(chosen)) if messages else None
         matrix = sent.matrix if sent else None
-        features, solution = _best(block, model.backbone.basis, matrix, target[chosen] / scale, run[chosen])
+        wanted = target[chosen] / scale
+        features, solution = _best(block, model.backbone.basis, s, matrix, wanted, run[chosen])
         weights = bootstrap[run[chosen]] if model.committee > 1 else np.ones((len(chosen), 1))
         solved = solution.committee(weights)
         features.install(cast(LinearTensor, model.linear[s]), solved)
@@ -204,12 +205,17 @@ def _fitted(module: Fittable, fit: Callable[[Fittable], None]) -> Fittable:
 
 
 def _best(
-    block: Tensor, basis: DensityBasis, messages: FloatArray | None, target: FloatArray, run: NDArray[np.int64]
+    block: Tensor,
+    basis: DensityBasis,
+    element: int,
+    messages: FloatArray | None,
+    target: FloatArray,
+    run: NDArray[np.int64],
 ) -> "tuple[_Features, Ridge]":
     """Features and solution of the decay length that errs least on runs left out."""
     best: tuple[_Features, Ridge] | None = None
     for decay in _DECAY_LENGTHS:
-        features = _Features(block, basis, decay, messages)
+        features = _Features(block, basis, element, decay, messages)
         solution = Ridge(features.matrix, target, run)
         if best is None or solution.error < best[1].error:
             best = features, solution
@@ -224,18 +230,20 @@ class _Features:
     ----------
     block
         Densities ``(lm, n, K)``, float64.
-    basis
-        Their basis.
+    basis, element
+        Their basis, and which element the centres are of.
     decay
         Decay length, angstrom.
     messages
         Scaled features of messages ``(n, 5, M)``, the last of the matrix, if the model has them.
     """
 
-    def __init__(self, block: Tensor, basis: DensityBasis, decay: float, messages: FloatArray | None = None) -> None:
+    def __init__(
+        self, block: Tensor, basis: DensityBasis, element: int, decay: float, messages: FloatArray | None = None
+    ) -> None:
         self._lmax, self.decay = basis.lmax, decay
         n, width = block.shape[1:]
-        weighting = _weighting(basis, decay)
+        weighting = _weighting(basis, element, decay)
         self._mean = block[0].mean(0).numpy()
         self._maps, reduced = [], []
         for l in range(basis.lmax + 1):
@@ -369,10 +377,11 @@ def _spread(features: FloatArray) -> float:
     return float(np.sqrt(np.mean(np.sum(features**2, axis=2)))) or 1.0
 
 
-def _weighting(basis: DensityBasis, decay: float) -> FloatArray:
+def _weighting(basis: DensityBasis, element: int, decay: float) -> FloatArray:
     """Matrix ``(K, K)`` from densities to those of radial functions that are weighted by distance."""
-    r = torch.linspace(0.0, basis.cutoff, 400, dtype=torch.float64)
-    functions = radial_functions(r, basis).numpy()
+    cutoff = basis.cutoffs[element]
+    r = torch.linspace(0.0, cutoff, 400, dtype=torch.float64)
+    functions = radial_functions(r, cutoff, basis.r0, basis.n_radial).numpy()
     weighted = functions / (1 + (r.numpy()[:, None] / decay) ** 4)
     one = np.linalg.lstsq(functions, weighted, rcond=None)[0]
     return np.asarray(np.kron(np.eye(basis.n_species), one), dtype=np.float64)
