@@ -37,7 +37,7 @@ static inline void radial_functions(const Radial<T> &radial, const V &r, V *b, V
   const V dx = (-radial.slope * radial.per_r0) * inverse * inverse;
   const V q = r * radial.per_cutoff;
   const V within = T(1) - q * q;
-  const V w = within > V{} ? within : V{};
+  const V w = r < radial.cutoff ? within : V{};
   const V envelope = w * w * w;
   const V denvelope = (T(-6) * radial.per_cutoff) * q * w * w;
   const V slope_envelope = dx * envelope;

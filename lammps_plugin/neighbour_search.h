@@ -11,7 +11,7 @@ namespace efgmd {
 
 class NeighbourSearch {
  public:
-  // Cells suit the shortest of the distances that are searched within; others may be longer.
+  // Cells suit the shortest of the distances that most centres see within; others may be longer or shorter.
   explicit NeighbourSearch(double shortest) : shortest(shortest) {}
 
   // Sorts copies of the `n` positions `x` into cells; atoms with a negative element are left out. Positions must be
@@ -21,7 +21,10 @@ class NeighbourSearch {
   // Appends atom i as a centre with all its neighbours closer than a distance.
   void add_neighbours(int i, CentredPairs &pairs, double within);
 
-  double bytes() const { return sizeof(int) * start.capacity() + sizeof(Placed) * atoms.capacity(); }
+  double bytes() const
+  {
+    return sizeof(int) * start.capacity() + sizeof(Placed) * atoms.capacity() + sizeof(Range) * rows.capacity();
+  }
 
  private:
   static constexpr int REACH = 2;    // cells to look into on either side for the shortest distance

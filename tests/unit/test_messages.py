@@ -1,5 +1,8 @@
 """The part of the EFG model that sees the surroundings of neighbours."""
 
+import copy
+
+import numpy as np
 import pytest
 import torch
 from ase import Atoms
@@ -14,6 +17,7 @@ from efgmd.models import EFGModel
 from efgmd.models.density import radial_functions
 from efgmd.models.io import load_model, save_model
 from efgmd.models.messages import RADIAL, message_features, message_paths
+from efgmd.tensors import l2_to_cartesian
 from efgmd.training.dataset import Prepared
 from efgmd.training.ridge import fit_linear
 
@@ -260,17 +264,45 @@ def test_centres_see_as_far_as_they_are_told(shape):
     assert (models[0](nb._replace(vectors=vectors)) - both).abs().max() < 1e-12 * scale  # by operations of torch
 
 
+def test_a_fit_with_shorter_sight_is_that_of_a_model_of_this_cutoff():
+    """For the element that it was given to; another learns what a model without it learns."""
+    rng = np.random.default_rng(0)
+    frames = []
+    for seed in range(8):
+        batch = batch_of(structure(seed, a=7.5), 5.5, ELEMENTS, torch.float64)
+        n = len(batch.neighbourhoods.species)
+        efg = torch.from_numpy(l2_to_cartesian(rng.normal(size=(n, 5))))
+        labels = {"efg": efg, "known": torch.ones(n, dtype=torch.bool), "member_weights": torch.ones(n, 1)}
+        frames.append(Prepared(PairList(batch.neighbourhoods, batch.centre, batch.neighbour), 420.0, labels))
+    parts = []
+    for cutoffs in ({"cutoff": 5.5, "centre_cutoffs": {"Ne": 4.0}}, {"cutoff": 4.0}, {"cutoff": 5.5}):
+        model = EFGModel(ELEMENTS, n_radial=4, lmax=2, channels=0, **cutoffs).double()
+        fit_linear(model, copy.deepcopy(frames), [str(k) for k in range(8)], seed=0)
+        parts.append(torch.stack([part.triple for part in model.linear]))
+    both, near, far = parts
+    assert torch.allclose(both[0], near[0], rtol=1e-6, atol=1e-9) and torch.allclose(
+        both[1], far[1], rtol=1e-6, atol=1e-9
+    )
+    assert not torch.allclose(near[0], far[0], rtol=0.1) and not torch.allclose(near[1], far[1], rtol=0.1)
+
+
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
         ({"Xe": 4.0}, "centre_cutoffs: Xe is no element of the model, which has Ne Ar"),
         ({"Ne": 4.6}, "centre_cutoffs of Ne: 4.6 angstrom is not from the message_cutoff of 3 to the cutoff of 4.5"),
         ({"Ne": 2.9}, "centre_cutoffs of Ne: 2.9 angstrom is not from the message_cutoff of 3"),
+        (
+            {"Ne": 4.0, "Ar": 4.2},
+            "centre_cutoffs: no centre sees as far as the cutoff of 4.5 angstrom, lower it to 4.2",
+        ),
     ],
 )
 def test_cutoffs_of_centres_that_cannot_be_are_refused(wrong, told):
     with pytest.raises(ModelFileError, match=told):
         EFGModel(ELEMENTS, cutoff=4.5, channels=0, message_cutoff=3.0, centre_cutoffs=wrong)
+    with pytest.raises(ModelFileError, match=r"of Ne: 0 angstrom is not from 0\.1 to the cutoff of 4\.5"):
+        EFGModel(ELEMENTS, cutoff=4.5, channels=0, centre_cutoffs={"Ne": 0})
     with pytest.raises(ModelFileError, match=r"Ne from Ar: 3\.9 angstrom is not from 0 to the cutoff of 3\.8"):
         lengths = {"message_cutoffs": {"Ne": {"Ar": 3.9}}, "centre_cutoffs": {"Ne": 3.8}}
         EFGModel(ELEMENTS, cutoff=4.5, channels=0, message_cutoff=3.0, **lengths)

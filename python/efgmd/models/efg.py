@@ -8,13 +8,21 @@ import torch
 from torch import nn
 
 from efgmd.errors import ModelFileError
-from efgmd.models.fused_linear import CHUNK, FusedLinear
+from efgmd.models.fused_linear import FusedLinear
 from efgmd.models.fused_messages import FusedMessages, FusedSurroundings, message_weights
 from efgmd.models.fused_products import FusedProducts, product_message_weights
+from efgmd.models.kernel_calls import filling
 from efgmd.models.linear import LinearTensor
 from efgmd.models.message_products import MessageProducts
-from efgmd.models.messages import DEGREE, RADIAL, Bonds, MessageTensor, Surroundings, pair_cutoffs
-from efgmd.models.messages import centre_cutoffs as cutoffs_by_centre
+from efgmd.models.messages import (
+    DEGREE,
+    RADIAL,
+    Bonds,
+    MessageTensor,
+    Surroundings,
+    cutoffs_of_centres,
+    pair_cutoffs,
+)
 from efgmd.models.model import LocalModel
 from efgmd.models.neighbourhoods import Neighbourhoods
 from efgmd.models.tensor_head import TensorHead
@@ -49,14 +57,16 @@ class EFGModel(LocalModel):
         these surroundings and of the messages, angstrom, at most ``cutoff`` (0: no messages), and channels of each
         degree, of which there are at most six per element.
     message_cutoffs
-        Other cutoffs of messages, angstrom, at most ``cutoff``, by the element of the centre and of the neighbour:
-        ``{I: {I: 6.5}, Pb: {H: 0}}`` (0: no messages from H to Pb). That of the surroundings stays ``message_cutoff``.
+        Other cutoffs of messages, angstrom, at most that of the centre, by the element of the centre and of the
+        neighbour: ``{I: {I: 6.5}, Pb: {H: 0}}`` (0: no messages from H to Pb). That of the surroundings stays
+        ``message_cutoff``.
     message_products, product_rank
         Elements whose tensors also have products of their own densities with messages from some elements
         (`efgmd.models.message_products`): ``{I: [Pb]}``; and channels of each degree in these, at most six per element.
         They need ``lmax`` of at least 3 and ``n_radial`` of at least 6.
     centre_cutoffs
-        Shorter cutoffs for the centres of some elements, angstrom, at least ``message_cutoff``: ``{H: 5.0}``.
+        Shorter cutoffs for the centres of some elements, angstrom, at least ``message_cutoff``: ``{H: 5.0}``. One
+        element at least keeps ``cutoff``.
 
     Raises
     ------
@@ -93,7 +103,7 @@ class EFGModel(LocalModel):
         if message_cutoff and not (linear and 0 < message_cutoff <= cutoff and message_rank > 0):
             raise ModelFileError("messages need a linear part, a rank and a message_cutoff of at most the cutoff")
         message_rank = min(message_rank, RADIAL * len(elements))  # densities have no more functions
-        cutoffs = cutoffs_by_centre(elements, cutoff, message_cutoff, centre_cutoffs or {})
+        cutoffs = cutoffs_of_centres(elements, cutoff, message_cutoff, centre_cutoffs or {})
         super().__init__(
             elements,
             cutoffs,
@@ -289,21 +299,21 @@ class EFGModel(LocalModel):
         if not self._fusible(nb):
             return self.plain_messages(nb, channels, mean)
         out = nb.vectors.new_zeros(len(nb.species), 1 if mean else self.committee, 5)
-        own = out
+        own = None
         if self.products:
             own = self.products.own(nb).transpose(0, 1)
-            own = nn.functional.pad(own, (0, -own.shape[2] % CHUNK)).contiguous()
+            own = nn.functional.pad(own, (0, filling(own.shape[2]))).contiguous()
         self._add_messages(nb, channels, own, out, mean)
         return out
 
     def _add_messages(
-        self, nb: Neighbourhoods, channels: torch.Tensor, own: torch.Tensor, components: torch.Tensor, mean: bool
+        self, nb: Neighbourhoods, channels: torch.Tensor, own: torch.Tensor | None, components: torch.Tensor, mean: bool
     ) -> None:
         """Add what messages and their products bring to ``(N, members, 5)``, by compiled kernels."""
         products = self._fused_products(self.products, mean) if self.products else None
         sums = products.sums(nb) if products else []
         self._fused_messages(mean).add(nb, channels, [components, *sums])
-        if products:
+        if products and own is not None:
             products.add(nb, own, sums, components)
 
     def plain_messages(self, nb: Neighbourhoods, channels: torch.Tensor, mean: bool) -> torch.Tensor:

@@ -6,13 +6,11 @@ from typing import Any
 import torch
 
 from efgmd.models.density import DensityBasis
-from efgmd.models.kernel_calls import addresses, kernel_class
+from efgmd.models.kernel_calls import addresses, filling, kernel_class
 from efgmd.models.linear import LinearTensor, triple_paths
 from efgmd.models.messages import DEGREE, Surroundings
 from efgmd.models.neighbourhoods import Neighbourhoods
 from efgmd.models.products import merged_table
-
-CHUNK = 8  # the kernels' ranks are multiples of it
 
 
 def _reductions(triples: torch.Tensor, lmax: int) -> list[torch.Tensor]:
@@ -42,7 +40,8 @@ def _weights(linear: LinearTensor, scale: float, mean: bool) -> tuple[dict[str, 
         pair, triple = pair.mean(0, keepdim=True), triple.mean(0, keepdim=True)
     members = len(pair)
     maps = _reductions(triple, linear.lmax)
-    rank = -(-max(1, *(part.shape[1] for part in maps)) // CHUNK) * CHUNK
+    rank = max(1, *(part.shape[1] for part in maps))
+    rank += filling(rank)
     reduce = torch.stack([torch.nn.functional.pad(part, (0, rank - part.shape[1])) for part in maps])
     cores = []
     for number, path in enumerate(triple_paths(linear.lmax)):
@@ -68,10 +67,10 @@ def _channels(own: Surroundings | None, element: int, basis: DensityBasis) -> di
     maps, mean = own.maps[element].detach().double(), own.mean[element].detach().double()
     offset = mean @ maps[0]
     # Its functions are the first of the model's of each element.
-    rank, filling = own.rank, (0, -own.rank % CHUNK)
-    maps = maps.view(DEGREE + 1, basis.n_species, own.basis.n_radial, rank)
-    maps = torch.nn.functional.pad(maps, (*filling, 0, basis.n_radial - own.basis.n_radial))
-    return {"maps": maps.contiguous().numpy(), "offset": torch.nn.functional.pad(offset, filling).numpy()}
+    more = 0, filling(own.rank)
+    maps = maps.view(DEGREE + 1, basis.n_species, own.basis.n_radial, own.rank)
+    maps = torch.nn.functional.pad(maps, (*more, 0, basis.n_radial - own.basis.n_radial))
+    return {"maps": maps.contiguous().numpy(), "offset": torch.nn.functional.pad(offset, more).numpy()}
 
 
 class FusedLinear:
@@ -103,7 +102,7 @@ class FusedLinear:
         own: Surroundings | None = None,
     ):
         self.dtype = dtype
-        self._channels = -(-own.rank // CHUNK) * CHUNK if own else 0
+        self._channels = own.rank + filling(own.rank) if own else 0
         self.members = 1 if mean else len(parts[0].pair)
         kernel = kernel_class("ElementTensor", dtype)
         self._elements: list[Any] = []
@@ -119,8 +118,8 @@ class FusedLinear:
     def __call__(self, nb: Neighbourhoods) -> tuple[torch.Tensor, torch.Tensor]:
         """Tensor components ``(N, members, 5)`` in e3nn's l = 2 basis, a.u., and own channels ``(N, lm, rank)``.
 
-        The rank of the channels is filled up to a multiple of `CHUNK`, and 0 if none are wanted; the numbers of atoms
-        of other elements than the channels are for mean nothing.
+        The rank of the channels is filled up for the kernels, and 0 if none are wanted; channels of other elements than
+        they are for are zero.
 
         Raises
         ------
@@ -128,7 +127,7 @@ class FusedLinear:
             If arrays are not contiguous on the CPU or the vectors have another dtype than the model.
         """
         components = nb.vectors.new_full((len(nb.species), self.members, 5), math.nan)
-        own = nb.vectors.new_empty(len(nb.species), (DEGREE + 1) ** 2, self._channels)
+        own = nb.vectors.new_zeros(len(nb.species), (DEGREE + 1) ** 2, self._channels)
         integers = nb.species, nb.first, nb.neighbour_species
         arrays = addresses(self.dtype, integers, (nb.vectors, components, own))
         for s, element in enumerate(self._elements):

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from efgmd.models.fused_linear import CHUNK
-from efgmd.models.kernel_calls import addresses, kernel_class
+from efgmd.models.kernel_calls import addresses, filling, kernel_class
 from efgmd.models.messages import DEGREE, MessageTensor, Surroundings, message_paths
 from efgmd.models.neighbourhoods import Neighbourhoods
 from efgmd.models.products import table
@@ -88,7 +87,7 @@ class FusedMessages:
     ):
         self.dtype = dtype
         elements, _, _, _, radial, rank = weights[0].shape
-        self._padding = -rank % CHUNK
+        self._padding = filling(rank)
         sums = []
         for weight, degree in zip(weights, degrees, strict=True):
             products = table((DEGREE + 1) ** 2, (DEGREE + 2) ** 2, message_paths(degree))

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from efgmd.models.fused_linear import CHUNK
-from efgmd.models.kernel_calls import addresses, kernel_class
+from efgmd.models.kernel_calls import addresses, filling, kernel_class
 from efgmd.models.message_products import MessageProducts, product_paths
 from efgmd.models.messages import DEGREE
 from efgmd.models.neighbourhoods import Neighbourhoods
@@ -45,7 +44,7 @@ class FusedProducts:
         units[products.centres] = scales.detach().double().nan_to_num(nan=0.0)[products.centres]
         weight = products.weight.detach().double() * units[:, None, None, None, None]
         weight = weight.mean(1, keepdim=True) if mean else weight
-        weight = torch.nn.functional.pad(weight, (0, -products.rank % CHUNK))
+        weight = torch.nn.functional.pad(weight, (0, filling(products.rank)))
         terms = table((DEGREE + 1) ** 2, (DEGREE + 1) ** 2, product_paths())
         weights: dict[str, object] = {
             "degree": torch.tensor([path.l1 for path in product_paths()], dtype=torch.int32).numpy(),
@@ -72,7 +71,7 @@ class FusedProducts:
         nb
             The neighbourhoods.
         own
-            Channels of the centres' densities, ``(N, lm, rank)`` with rank filled up to a multiple of `CHUNK`.
+            Channels of the centres' densities, ``(N, lm, rank)`` with rank filled up for the kernels.
         sums
             Messages of degrees 0 to 3, ``(N, rank, 2 l + 1)``.
         components

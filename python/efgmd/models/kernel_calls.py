@@ -7,7 +7,13 @@ import torch
 
 from efgmd import _kernels
 
+CHUNK = 8  # channels of the kernels are filled up to multiples of it
 _SUFFIXES = {torch.float32: "Float", torch.float64: "Double"}
+
+
+def filling(rank: int) -> int:
+    """How many channels of zeros fill up so many channels for the kernels."""
+    return -rank % CHUNK
 
 
 def kernel_class(name: str, dtype: torch.dtype) -> Any:

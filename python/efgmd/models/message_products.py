@@ -123,7 +123,7 @@ class MessageProducts(nn.Module):
         if basis.lmax < DEGREE or basis.n_radial < RADIAL:
             raise ModelFileError(
                 f"message_products need lmax of at least {DEGREE} and n_radial of at least {RADIAL}, got {basis.lmax} "
-                f"and {basis.n_radial}"
+                f"and {basis.n_radial}: raise them, or leave the products out"
             )
         self.pairs = _pairs(elements, senders, cutoffs)
         fewest = min(len(message_paths(degree)) for degree in range(DEGREE + 1)) * RADIAL * message_rank

@@ -31,7 +31,7 @@ def message_paths(degree: int = 2) -> tuple[Path, ...]:
     return paths(DEGREE, DEGREE + 1, (degree,))
 
 
-def centre_cutoffs(
+def cutoffs_of_centres(
     elements: tuple[str, ...], cutoff: float, shortest: float, overrides: Mapping[str, float]
 ) -> tuple[float, ...]:
     """Cutoff of each element's centres, angstrom.
@@ -44,16 +44,23 @@ def centre_cutoffs(
     Raises
     ------
     ModelFileError
-        An element that the model does not have, or a cutoff outside of ``message_cutoff`` to ``cutoff``.
+        An element that the model does not have, a cutoff outside of ``message_cutoff`` to ``cutoff``, or shorter ones
+        for all elements.
     """
     check_elements("centre_cutoffs", elements, overrides)
     for element, length in overrides.items():
-        if not max(shortest, 1e-6) <= length <= cutoff:
+        if not max(shortest, 0.1) <= length <= cutoff:
+            least = f"the message_cutoff of {shortest:g}" if shortest else "0.1"
             raise ModelFileError(
-                f"centre_cutoffs of {element}: {length:g} angstrom is not from the message_cutoff of {shortest:g} to "
-                f"the cutoff of {cutoff:g}, change it or these"
+                f"centre_cutoffs of {element}: {length:g} angstrom is not from {least} to the cutoff of {cutoff:g}, "
+                "change it or these"
             )
-    return tuple(float(overrides.get(element, cutoff)) for element in elements)
+    out = tuple(float(overrides.get(element, cutoff)) for element in elements)
+    if max(out) < cutoff:
+        raise ModelFileError(
+            f"centre_cutoffs: no centre sees as far as the cutoff of {cutoff:g} angstrom, lower it to {max(out):g}"
+        )
+    return out
 
 
 def pair_cutoffs(
@@ -90,7 +97,7 @@ def pair_cutoffs(
             if not 0 <= length <= longest:
                 raise ModelFileError(
                     f"message_cutoffs, {centre} from {neighbour}: {length:g} angstrom is not from 0 to the cutoff of "
-                    f"{longest:g}, change it or the cutoff"
+                    f"{longest:g} that {centre} has, change it, cutoff or centre_cutoffs"
                 )
             out[elements.index(centre), elements.index(neighbour)] = length
     return out
