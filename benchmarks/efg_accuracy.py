@@ -28,6 +28,7 @@ from featomic import SphericalExpansion
 from featomic.clebsch_gordan import EquivariantPowerSpectrum
 
 from efgmd.calculators import EFGCalculator
+from efgmd.frames.labels import known_atoms
 from efgmd.nuclei import nucleus
 from efgmd.tensors import asymmetry, principal_axes
 from efgmd.training.config import parse_assignments, read_config
@@ -107,17 +108,21 @@ class LambdaSOAP:
         return out
 
     def predict(self, features, frames, runs, training, test) -> np.ndarray:
-        """Tensors of the test frames, ``(N, 3, 3)``; ``training`` and ``test`` are indices into the frames and runs."""
+        """Tensors of the test frames, ``(N, 3, 3)``; ``training`` and ``test`` are indices into the frames and runs.
+
+        It learns from the atoms of the training frames whose tensors are known.
+        """
         symbols = np.concatenate([a.get_chemical_symbols() for a in frames])
         frame = np.repeat(np.arange(len(frames)), [len(a) for a in frames])
         tensors = np.concatenate([a.arrays["efg"].reshape(-1, 3, 3) for a in frames])
+        known = np.concatenate([known_atoms(a) for a in frames])
         basis = standard_basis()
         components = np.einsum("mij,nij->nm", basis, tensors)
         out = np.zeros_like(tensors)
         for element, matrix in features.items():
             chosen = symbols == element
             own = frame[chosen]
-            learn, judge = np.isin(own, training), np.isin(own, test)
+            learn, judge = np.isin(own, training) & known[chosen], np.isin(own, test)
             target = components[chosen][learn]
             scale = np.sqrt(np.mean(target**2))
             _, run = np.unique(runs[own[learn]], return_inverse=True)
@@ -224,6 +229,10 @@ def main():
     test = np.arange(len(parts["train"]), len(frames))
     symbols = np.concatenate([a.get_chemical_symbols() for a in parts["test"]])
     reference = np.concatenate([a.arrays["efg"].reshape(-1, 3, 3) for a in parts["test"]])
+    if not all(known_atoms(a).all() for a in parts["test"]):
+        raise SystemExit(
+            f"{arguments.data}: some tensors of the test frames are unknown, so there is nothing to judge by"
+        )
     baselines = {"lambda-SOAP ridge": LambdaSOAP()}
     if arguments.kernel:
         baselines["lambda-SOAP kernel"] = LambdaSOAP((8.0, 12, 4), (5.0, 8, 4), kernel=True)
