@@ -145,7 +145,7 @@ class EFGModel(LocalModel):
         self.register_buffer("spread_scales", torch.ones(len(self.elements)))
         self.register_buffer("spread_limits", torch.full((len(self.elements),), torch.inf))
         self.basis_change = torch.from_numpy(l2_basis().copy())
-        self._compiled: dict[tuple[Any, ...], tuple[list[torch.Tensor], list[int], Any]] = {}
+        self._compiled: dict[tuple[Any, ...], tuple[list[tuple[dict[str, Any], str, torch.Tensor, int]], Any]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the compiled forms behind in copies."""
@@ -200,7 +200,7 @@ class EFGModel(LocalModel):
         surroundings = cast(Surroundings, self.surroundings)
         if self._fusible(nb):
             return self._compile(
-                (FusedSurroundings,), [surroundings], lambda: FusedSurroundings(surroundings, self.dtype)
+                (FusedSurroundings,), lambda: [surroundings], lambda: FusedSurroundings(surroundings, self.dtype)
             )(nb)
         return surroundings(nb.within(surroundings.basis.cutoffs[0]))
 
@@ -336,7 +336,7 @@ class EFGModel(LocalModel):
             parts = cast(list[LinearTensor], list(self.linear))
             return FusedLinear(parts, self.backbone.basis, self.scales, self.dtype, mean, *own)
 
-        return self._compile((FusedLinear, mean), [*self.linear, *own], make)
+        return self._compile((FusedLinear, mean), lambda: [*self.linear, *own], make)
 
     def _fused_messages(self, mean: bool) -> FusedMessages:
         """The compiled form of messages, those for products among them."""
@@ -350,24 +350,27 @@ class EFGModel(LocalModel):
                 degrees += range(DEGREE + 1)
             return FusedMessages(weights, degrees, self.message_cutoffs, self.backbone.basis.r0, self.dtype)
 
-        return self._compile((FusedMessages, mean), [*self.messages, *products], make)
+        return self._compile((FusedMessages, mean), lambda: [*self.messages, *products], make)
 
     def _fused_products(self, products: MessageProducts, mean: bool) -> FusedProducts:
         """The compiled form of products of densities with messages."""
         return self._compile(
-            (FusedProducts, mean), [products], lambda: FusedProducts(products, self.scales, self.dtype, mean)
+            (FusedProducts, mean), lambda: [products], lambda: FusedProducts(products, self.scales, self.dtype, mean)
         )
 
-    def _compile(self, name: tuple[Any, ...], parts: Iterable[nn.Module], make: Callable[[], Form]) -> Form:
+    def _compile(
+        self, name: tuple[Any, ...], parts: Callable[[], Iterable[nn.Module]], make: Callable[[], Form]
+    ) -> Form:
         """A compiled form, made when first needed and again when weights of its parts or the scales have changed."""
-        weights = [self.scales, *(weight for part in parts for weight in part.buffers())]
-        state = [weight._version for weight in weights]
         known = self._compiled.get((*name, self.dtype))
-        # Those it was made of are held, so that no other tensor can come to lie at their address.
-        if known is None or known[1] != state or any(a is not b for a, b in zip(known[0], weights, strict=True)):
-            known = weights, state, make()
+        # The weights it was made of are held, so that no other tensor can come to lie at their address.
+        if known is None or any(of[key] is not old or old._version != version for of, key, old, version in known[0]):
+            places = [part._buffers for whole in parts() for part in whole.modules()]
+            weights = [(of, key, weight) for of in places for key, weight in of.items() if weight is not None]
+            weights.append((self._buffers, "scales", self.scales))
+            known = [(*weight, weight[2]._version) for weight in weights], make()
             self._compiled[*name, self.dtype] = known
-        return known[2]
+        return known[1]
 
     def _components(self, nb: Neighbourhoods, mean: bool) -> torch.Tensor:
         """Components ``(N, members, 5)`` by operations of torch, which can be differentiated and run anywhere."""
