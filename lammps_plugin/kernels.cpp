@@ -30,8 +30,10 @@ void run_density(Mode mode, const long *kinds, const long *first, const long *ba
   constexpr long pad = padded((LMAX + 1) * (LMAX + 1));
   std::vector<T> scratch(static_cast<std::size_t>(species) * radial_count * pad);
   DISPATCH({
+    std::vector<Radial<T>> radials;
+    for (const double cutoff : cutoffs) radials.push_back({static_cast<T>(cutoff), static_cast<T>(r0), radial_count});
     for (long i = 0; i < count; i++) {
-      const Radial<T> radial = {static_cast<T>(cutoffs[kinds[i]]), static_cast<T>(r0), radial_count};
+      const Radial<T> &radial = radials[kinds[i]];
       const Neighbours<T> nb = {first[i], first[i + 1], vectors, neighbours, species};
       if (mode == Mode::forward)
         density<T, LMAX>(nb, radial, norm.data(), scratch.data(), out + base[i], stride[i]);

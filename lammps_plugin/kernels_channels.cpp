@@ -23,7 +23,6 @@ template <typename T> class Channels {
     if (species < 1 || species > MAX_SPECIES || n_radial < 1 || n_radial > MAX_RADIAL || rank < 1 ||
         mean.size() != s * k || maps.size() != s * MESSAGE_L * k * r)
       throw std::invalid_argument("Channels: arrays do not fit the given sizes");
-    silent = all_zero(maps, species);
   }
 
   void evaluate(long count, std::uintptr_t kinds, std::uintptr_t first, std::uintptr_t neighbours,
@@ -43,11 +42,6 @@ template <typename T> class Channels {
       const Radial<T> radial = {static_cast<T>(cutoff), static_cast<T>(r0), n_radial};
       for (int s = 0; s < species; s++) {
         pick(count, kind, s, order);
-        if (silent[s]) {
-          for (const long i : order)
-            std::fill_n(reinterpret_cast<T *>(channels) + i * MESSAGE_ROWS * rank, MESSAGE_ROWS * rank, T(0));
-          continue;
-        }
         const ChannelWeights<T> w = {species, rank, mean.data() + s * k, maps.data() + s * MESSAGE_L * k * rank};
         channels_of_element<T>(w, radial, norm.data(), static_cast<long>(order.size()), order.data(), begin,
                                reinterpret_cast<const long *>(neighbours), reinterpret_cast<const T *>(vectors),
@@ -60,7 +54,6 @@ template <typename T> class Channels {
   int species, n_radial, rank;
   double cutoff, r0;
   std::vector<T> mean, maps;    // [element][K], [element][l][K][rank]
-  std::vector<bool> silent;     // elements whose channels are all zero
   std::vector<long> order, near_species;
   std::vector<T> near_vectors, room;
   std::mutex busy;

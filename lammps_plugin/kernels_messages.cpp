@@ -30,8 +30,7 @@ template <typename T> class Messages {
       const Part &part = parts.back();
       most = std::max(most, static_cast<std::size_t>(part.width) * part.members);
     }
-    for (int i = 0; i < species; i++)
-      silent.push_back(std::all_of(&cutoffs[i * s], &cutoffs[i * s] + s, [](T cutoff) { return cutoff == 0; }));
+    silent = all_zero(cutoffs, species);
     room.resize((static_cast<std::size_t>(MESSAGE_ROWS) * rank + most + 1) * 16);    // no vector has more lanes
   }
 
