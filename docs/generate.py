@@ -178,9 +178,9 @@ temperatures: [300]
 ## What may change when a campaign is continued
 
 The same command continues an interrupted campaign. `production_ps` (longer), `temperatures` (added or removed),
-`restart_minutes`, `ranks`, `extrapolation`, `nuclei` and `sites` may change between the two. Any other change makes it
-another run, and the folder of the first one is refused. (Adding or removing 2H changes the mass of hydrogen, unless
-`masses` sets it.)
+`restart_minutes`, `ranks`, `extrapolation`, `nuclei`, `sites`, `transition`, `target_error` and `structure.cells` may
+change between the two. Any other change makes it another run, and the folder of the first one is refused. (Adding or
+removing 2H changes the mass of hydrogen, unless `masses` sets it.)
 """
 
 
@@ -263,6 +263,8 @@ interrupt from the keyboard ends in status 130. Every command has `--help`; `efg
             is_option = parameter.param_type_name == "option"
             label = ", ".join(f"`{flag}`" for flag in parameter.opts) if is_option else f"`{parameter.name}`"
             shown = parameter.show_default if isinstance(parameter.show_default, str) else ""
+            if not shown and not parameter.required and parameter.default not in (None, False, True, [], ()):
+                shown = str(getattr(parameter.default, "value", parameter.default))
             parts = [(parameter.help or "").rstrip("."), "required" if parameter.required else ""]
             parts.append(f"default: {shown}" if shown else "")
             text += (

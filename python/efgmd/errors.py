@@ -1,5 +1,8 @@
 """Errors with one-line messages: what went wrong, where, and what to do."""
 
+# Puts packages back as this version of efgmd needs them; their names follow.
+PIP_AGAIN = "pip install -c constraints.txt --force-reinstall --no-deps"
+
 
 class EfgmdError(Exception):
     """Base of all errors that a user can cause and mend; its message is one line."""

@@ -51,6 +51,6 @@ def larmor_mhz(name: str, field_tesla: float) -> float:
     if name not in GYROMAGNETIC_1E7:
         raise ConfigError(
             f"the gyromagnetic ratio of {name} is not built in (known: {', '.join(GYROMAGNETIC_1E7)}); "
-            "give the Larmor frequency instead of the field"
+            "give the Larmor frequency (efgmd spectrum --larmor) or no field"
         )
     return abs(GYROMAGNETIC_1E7[name]) * 10.0 * field_tesla / (2 * math.pi)

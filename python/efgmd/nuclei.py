@@ -143,7 +143,10 @@ def nucleus(name: str, moment_mb: float | None = None, spin: str | float | None 
         found = Nucleus(name, Fraction(tabulated), moment, _PYYKKO)
         return found if moment_mb is None else replace(found, moment_mb=float(moment_mb), source="user")
     if moment_mb is None or spin is None:
-        raise ConfigError(f"{name} is not built in; give its spin and quadrupole moment, or choose one of {_known()}")
+        raise ConfigError(
+            f"{name} is not built in; give its spin and quadrupole moment, in a campaign file as "
+            f"{{name: {name}, moment_mb: ..., spin: ...}}, or choose one of {_known()}"
+        )
     value = Fraction(spin)
     if value < 1 or value.denominator > 2 or (value.denominator == 2) != (mass_number % 2 == 1):
         raise ConfigError(f"spin of {name} must be 1 or more, half-integer for odd mass numbers, got {spin}")

@@ -117,13 +117,14 @@ def test_trajectory_of_the_campaign_itself_can_be_read(same_run):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["x.dump"], "needs --structure, --nuclei, --temperature as well"),
-        (["x.dump", "--structure", "cell.extxyz", *OPTIONS[:6]], "no such file"),
-        (["x.dump", "--structure", "cell.extxyz", *OPTIONS[:4]], "give it (--timestep-fs)"),
+        (["cell.extxyz"], "needs --structure, --nuclei, --temperature as well"),
+        (["x.dump", "--structure", "cell.extxyz", *OPTIONS[:6]], "x.dump: no such file or folder"),
+        (["plain/means.dump", "--structure", "cell.extxyz", *OPTIONS[:4]], "give it (--timestep-fs)"),
         (["cell.extxyz", "--structure", "cell.extxyz", "--nuclei", "14N", *OPTIONS[2:4]], "no N in"),
         (["cell.extxyz", "--structure", "cell.extxyz", "--nuclei", "13C", *OPTIONS[2:4]], "13C has spin 1/2"),
         (["cell.extxyz", "--structure", "none.cif", *OPTIONS[:4]], "cannot read none.cif"),
-        ([".", "--temperature", "80"], "give it alone, or give files"),
+        (["."], "holds no readable campaign.json"),
+        ([".", "--follow-axis", "--skip-ps", "2"], "recorded in it: --follow-axis, --skip-ps are for files"),
     ],
 )
 def test_wrong_options_end_in_one_line(same_run, arguments, message):

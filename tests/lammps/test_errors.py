@@ -255,7 +255,7 @@ for evaluate in (lambda: lmp.numpy.extract_compute("efg", 1, 2), lambda: lmp.com
 @pytest.mark.parametrize(
     ("defined", "told"),
     [
-        (["EFGMD_LAMMPS_VERSION=20240829"], ["for LAMMPS 20240829 but this is LAMMPS 20250722", "reinstall efgmd"]),
+        (["EFGMD_LAMMPS_VERSION=20240829"], ["for LAMMPS 20240829 but this is LAMMPS 20250722", "install efgmd again"]),
         (["OPEN_MPI"], ["compiled with the headers of Open MPI but this LAMMPS uses MPICH", "MPI_CXX_COMPILER"]),
         (["LAMMPS_BIGBIG"], ["atom ids of 8 bytes but this LAMMPS has 4", "LAMMPS_SIZES=smallbig"]),
     ],

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
+from ase.data import chemical_symbols as ELEMENTS
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -21,6 +22,7 @@ from documents import README, ROOT, documents, prose, snippets
 from efgmd.campaign.reading import load_campaign
 from efgmd.cli import app
 from efgmd.distillation.config import load_distillation
+from efgmd.nuclei import known_nuclei
 from efgmd.training.config import read_config
 
 PAGES = ROOT / "docs" / "pages"
@@ -55,6 +57,12 @@ def test_generated_pages_follow_the_code():
     for path, text in generate.pages().items():
         assert path.read_text(encoding="utf-8") == text, "run: python docs/generate.py"
     assert doctest.testmod(generate).failed == 0
+
+
+def test_theory_lists_the_nuclei_that_are_built_in():
+    listed = (PAGES / "theory.md").read_text().split("(2008), for ")[1].split(". Others")[0]
+    known = {nucleus.name for element in ELEMENTS for nucleus in known_nuclei(element)}
+    assert sorted(listed.replace("\n", " ").split(", ")) == sorted(known)
 
 
 def command_lines():

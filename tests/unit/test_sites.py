@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 from efgmd.analysis.lattice import LatticeAverage, lattice_parameters, unique_axes
 from efgmd.analysis.molecules import Molecules
 from efgmd.analysis.sites import SiteFinder, expand, fold
+from efgmd.analysis.table import symmetry_warnings
 from efgmd.tensors import rotate
 
 
@@ -66,6 +67,19 @@ def test_structure_without_symmetry_is_grouped_like_its_start():
     assert sorted(len(site.indices) for site in finder.sites) == [8, 8, 16]
     hopeless = SiteFinder(None, 0.2).compute(broken, broken)
     assert hopeless.symmetry.space_group == "P1 (1)" and all(len(site.indices) == 1 for site in hopeless.sites)
+
+
+def test_large_frameworks_are_not_searched_and_the_reader_is_told():
+    """1500 atoms at most, or spglib takes hours; a small structure and its repeats are the way."""
+    small = perovskite(10.0, 1.02)
+    large = small.repeat((5, 5, 2))
+    assert SiteFinder(("Pb",), 0.05).compute(large, large).symmetry.searched
+    found = SiteFinder(None, 0.05).compute(large, large)
+    assert not found.symmetry.searched and len(found.sites) == len(large) > 1500
+    fields = {"tolerance_angstrom": 0.05, "tolerance_widened": False, "assumed_from_start": found.symmetry.assumed}
+    (warning,) = symmetry_warnings(fields | {"searched": found.symmetry.searched})
+    assert "1500" in warning and "structure.supercell" in warning
+    assert "starting structure" in symmetry_warnings(fields | {"searched": True})[0]
 
 
 def with_cations(framework, rng):

@@ -129,7 +129,8 @@ class EFGCorrelation:
         lags = self._max_lag if self._max_lag is not None else length // 2
         if length < 2 or lags < 1 or lags >= length:
             raise DataError(
-                f"{frames} frames are too few for {self._blocks} blocks and lags of {max(lags, 1)} frames; run longer"
+                f"lags must be shorter than one of {self._blocks} blocks of the run, which has {frames} frames, and "
+                f"{max(lags, 1)} frames are asked: run longer or take shorter lags (--max-lag)"
             )
         turns = np.tile(np.eye(3), (nuclei, 1, 1)) if rotations is None else np.asarray(rotations, dtype=np.float64)
         # Of shape (N, 6, 5): from six-vectors to the five components, in the turned frame.

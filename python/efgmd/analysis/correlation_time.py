@@ -64,7 +64,9 @@ class CorrelationTime:
         lags = correlation.lags_ps
         variance = float(np.trace(correlation.matrix[0]))
         if not variance > 0:
-            raise DataError("the tensors do not fluctuate: there is no correlation time")
+            raise DataError(
+                "the tensors of a site do not fluctuate, so they have no correlation time: leave out its nucleus"
+            )
         cut = np.unique(np.geomspace(2, max(2, (len(lags) - 1) // 2), 60).astype(int))
         cut = cut[2 * cut < len(lags)]
 

@@ -41,6 +41,7 @@ _COLUMNS = (
     "vzz_au",
     "abs_cq_instant_MHz",
     "compatible_with_zero",
+    "sign_known",
     "independent_samples",
     "space_group",
     "complete",

@@ -67,6 +67,8 @@ class SymmetryFound:
     assumed
         Whether the mean structure showed no useful symmetry, so that nuclei are grouped by that of the starting
         structure.
+    searched
+        Whether symmetry was searched at all: not in a framework of more than 1500 atoms.
     rms_deviation, max_deviation
         Distances (angstrom) between the framework atoms and their images under the operations used.
     """
@@ -75,6 +77,7 @@ class SymmetryFound:
     tolerance: float
     widened: bool
     assumed: bool
+    searched: bool
     rms_deviation: float
     max_deviation: float
 
@@ -132,6 +135,7 @@ class SiteFinder:
             self._used,
             self._used > self._tolerance,
             self._assumed,
+            len(framework) <= _MOST_ATOMS,
             float(np.sqrt(np.mean(np.square(deviations)))) if deviations else 0.0,
             float(max(deviations, default=0.0)),
         )

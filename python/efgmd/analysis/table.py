@@ -153,6 +153,11 @@ def all_warnings(results: dict[str, Any]) -> list[str]:
 def symmetry_warnings(symmetry: dict[str, Any]) -> list[str]:
     """What to say when the mean structure does not show the symmetry by which nuclei were grouped."""
     tolerance = f"{symmetry['tolerance_angstrom']:.2g} angstrom"
+    if not symmetry.get("searched", True):
+        return [
+            "symmetry is not searched in a framework of more than 1500 atoms: give a smaller structure and its repeats "
+            "(structure.supercell), fewer elements (sites.framework), or groups of nuclei (sites.groups)"
+        ]
     if symmetry["assumed_from_start"]:
         return [
             f"the mean structure has no symmetry within {tolerance}: nuclei are grouped by the symmetry of the "

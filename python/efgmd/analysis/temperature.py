@@ -109,6 +109,7 @@ class TemperatureAnalysis:
                 "tolerance_angstrom": symmetry.tolerance,
                 "tolerance_widened": symmetry.widened,
                 "assumed_from_start": symmetry.assumed,
+                "searched": symmetry.searched,
                 "rms_deviation_angstrom": symmetry.rms_deviation,
                 "max_deviation_angstrom": symmetry.max_deviation,
                 "framework": list(self._sites.framework or []),

@@ -119,7 +119,8 @@ def check_campaign(campaign: Campaign, source: Path) -> CheckedCampaign:
             problems.append(f"nuclei[{index}]: found {choice.name}, expected a nucleus of {_listed(present)}")
         elif efg and choice.nucleus().element in efg.without_tensors:
             problems.append(
-                f"nuclei[{index}]: found {choice.name}, but {efg.path.name} knows no tensors of its element"
+                f"nuclei[{index}]: found {choice.name}, but {efg.path.name} knows no tensors of its element: "
+                "leave it out, or train the EFG model on some"
             )
     for name, given in (("masses", campaign.masses), ("sites.framework", campaign.sites.framework or ())):
         strange = [element for element in given if element not in present]

@@ -31,6 +31,7 @@ def run(
 
 
 def analyze(
+    context: typer.Context,
     sources: Annotated[
         list[Path],
         typer.Argument(help="Output folder of a campaign; or dumps or files of structures with tensors, of one run."),
@@ -75,20 +76,27 @@ def analyze(
     one's own (with --structure, --nuclei and --temperature)."""
     from efgmd.campaign.main import analyze_files, analyze_folder
 
+    missing = [str(path) for path in sources if not path.exists()]
+    if missing:
+        raise ConfigError(f"{', '.join(missing)}: no such file or folder")
     if len(sources) == 1 and sources[0].is_dir():
-        if structure or nuclei or temperature:
+        options = [parameter for parameter in context.command.params if parameter.name != "sources"]
+        sources_of = {parameter.opts[0]: context.get_parameter_source(str(parameter.name)) for parameter in options}
+        given = [name for name, source in sources_of.items() if source is not None and source.name == "COMMANDLINE"]
+        if given:
             raise ConfigError(
-                f"{sources[0]} is a folder, whose campaign is recorded in it; give it alone, or give files"
+                f"{sources[0]} is a folder, whose campaign is recorded in it: {', '.join(given)} are for files; change "
+                "the campaign file and give efgmd run again, or give the files again"
             )
         analyze_folder(sources[0])
         return
-    given = {"framework": framework.split(",") if framework else None, "tolerance": tolerance, "frame": frame}
+    chosen = {"framework": framework.split(",") if framework else None, "tolerance": tolerance, "frame": frame}
     analyze_files(
         sources,
         structure=structure,
         nuclei=nuclei or [],
         temperature=temperature,
-        sites={name: value for name, value in given.items() if value is not None} | {"follow_axis": follow_axis},
+        sites={name: value for name, value in chosen.items() if value is not None} | {"follow_axis": follow_axis},
         output=output or Path("efg-analysis"),
         supercell=supercell,
         cells=cells,

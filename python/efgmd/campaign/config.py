@@ -195,9 +195,11 @@ class Sites(Section):
     ----------
     framework
         Elements whose mean positions carry the crystal's symmetry; all other atoms are grouped by molecule,
-        bonded neighbours and the framework site of their molecule's centre. All elements by default.
+        bonded neighbours and the framework site of their molecule's centre. All elements by default. Symmetry is
+        searched with at most 1500 of them in the structure file; it can be small, with `structure.supercell`.
     tolerance
-        Distance tolerance (angstrom) of the symmetry search on the mean structure.
+        Distance tolerance (angstrom) of the symmetry search on the mean structure. Where it gives no useful symmetry,
+        up to twice as much is tried, then the symmetry of the start is taken; the results say so.
     impose_symmetry
         Remove from the mean tensors what the symmetry of the site forbids. By default it is kept, so that the averages
         show the symmetry instead of being told; the results give the symmetrised values beside.

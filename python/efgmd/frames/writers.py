@@ -104,7 +104,9 @@ def _magres(atoms: Atoms) -> str:
     if atoms.pbc.all():
         lines += ["units lattice Angstrom", "lattice " + _row(atoms.cell.array)]
     elif atoms.pbc.any():
-        raise DataError("magres holds crystals and molecules, not structures that are periodic along some axes only")
+        raise DataError(
+            "magres holds crystals and molecules, not structures that are periodic along some axes only: write extxyz"
+        )
     lines.append("units atom Angstrom")
     counts: Counter[str] = Counter()
     names = []

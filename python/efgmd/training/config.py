@@ -45,7 +45,7 @@ class TrainingConfig(BaseModel):
     patience: int | None = Field(None, ge=1, description="Stop after this many epochs without improvement.")
     seed: int = Field(0, ge=0, description="Of the initial weights, the split and the order of the frames.")
     dtype: Literal["float32", "float64"] = Field("float32", description="Precision of training.")
-    device: str = Field("cpu", description="cpu or cuda.")
+    device: str = Field("cpu", description="``cpu`` or ``cuda``.")
     split_by: str = Field("tag", description="Info key that names a frame's run; frame: frames are independent.")
     validation_fraction: float = Field(0.1, gt=0, lt=1, description="Share of the frames held out.")
     refit: bool = Field(
