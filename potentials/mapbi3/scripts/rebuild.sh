@@ -33,9 +33,10 @@ efgmd train energy "$work/train_d3.xyz" -o "$work/energy-d3.safetensors" --eleme
 
 # The EFG model. Its data are not made anew, which takes days:
 #   python sample_efg.py MODEL frames.xyz SEED RUNS [12|48]
-#   efgmd label frames.xyz labelled.xyz --kpoints 2x2x2:bcc --primitive 6.3,6.3,6.3
 #   efgmd label frames.xyz heavy.xyz --kpoints 1,1,4/2,-2,2/0,0,12:shifted --primitive 6.3,6.3,6.3 --cutoff 12
-#   python split_efg.py labelled.xyz ../data && python replace_labels.py heavy.xyz ../data Pb I
+#   efgmd label frames.xyz light.xyz --kpoints 1,1,10/1,-1,12/0,0,8:shifted --primitive 6.3,6.3,6.3 --cutoff 30
+#   python split_efg.py heavy.xyz ../data [train]
+#   python replace_labels.py heavy.xyz ../data Pb I && python replace_labels.py light.xyz ../data N C H
 test -e "$work/efg.safetensors" || efgmd train efg ../data/efg_train.xyz.gz \
   --validation ../data/efg_validation.xyz.gz --test ../data/efg_test.xyz.gz \
   -o "$work/efg.safetensors" --config efg.yaml --refit
