@@ -80,9 +80,10 @@ def analyze(
     if missing:
         raise ConfigError(f"{', '.join(missing)}: no such file or folder")
     if len(sources) == 1 and sources[0].is_dir():
-        options = [parameter for parameter in context.command.params if parameter.name != "sources"]
-        sources_of = {parameter.opts[0]: context.get_parameter_source(str(parameter.name)) for parameter in options}
-        given = [name for name, source in sources_of.items() if source is not None and source.name == "COMMANDLINE"]
+        options = {option.opts[0]: option.name or "" for option in context.command.params if option.name != "sources"}
+        origins = {flag: context.get_parameter_source(name) for flag, name in options.items()}
+        # By its name: typer brings a copy of click whose constants are other objects.
+        given = [flag for flag, origin in origins.items() if origin is not None and origin.name == "COMMANDLINE"]
         if given:
             raise ConfigError(
                 f"{sources[0]} is a folder, whose campaign is recorded in it: {', '.join(given)} are for files; change "
