@@ -33,7 +33,7 @@ from efgmd.nuclei import nucleus
 from efgmd.tensors import asymmetry, principal_axes
 from efgmd.training.config import parse_assignments, read_config
 from efgmd.training.dataset import LabelledFrames, run_names
-from efgmd.training.ridge import Ridge
+from efgmd.training.regression import Ridge
 from efgmd.training.session import TrainingFiles, train
 
 matplotlib.use("Agg")
@@ -127,7 +127,7 @@ class LambdaSOAP:
             scale = np.sqrt(np.mean(target**2))
             _, run = np.unique(runs[own[learn]], return_inverse=True)
             ridge = Ridge(matrix[np.repeat(learn, 5)], target / scale, run)
-            (weights,) = ridge.committee(np.ones((len(target), 1)))
+            weights = ridge.committee(np.ones((len(target), 1)))[0][0]
             predicted = scale * (matrix[np.repeat(judge, 5)] @ weights).reshape(-1, 5)
             out[np.flatnonzero(chosen)[judge]] = np.einsum("nm,mij->nij", predicted, basis)
         return out[np.isin(frame, test)]

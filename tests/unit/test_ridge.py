@@ -15,7 +15,8 @@ from efgmd.models.io import load_model, read_metadata
 from efgmd.tensors import rotate
 from efgmd.training.config import TrainingConfig
 from efgmd.training.dataset import load, prepare
-from efgmd.training.ridge import Ridge, fit_linear
+from efgmd.training.regression import Ridge
+from efgmd.training.ridge import fit_linear
 from efgmd.training.session import TrainingFiles, train
 
 LINEAR = {"cutoff": 4.0, "n_radial": 16, "lmax": 2, "channels": 0}
@@ -93,12 +94,31 @@ def test_errors_on_runs_left_out_are_those_of_fits_without_them():
             errors.append(target.reshape(-1)[rows] - features[rows] @ np.linalg.solve(normal, learn.T @ y))
         left_out = np.concatenate(errors)
         assert ridge.error == pytest.approx(np.sqrt(np.mean(left_out**2) / np.mean(target**2)), rel=1e-6)
-        (weights,) = ridge.committee(np.ones((12, 1)))
+        np.testing.assert_allclose(ridge.left_out.reshape(-1), left_out, atol=1e-8)
+        weights = ridge.committee(np.ones((12, 1)))[0][0]
         gain = features @ weights - (target.reshape(-1) - left_out)
         np.testing.assert_allclose(ridge.gain.reshape(-1), gain, atol=1e-8)
-        committee = ridge.committee(rng.exponential(size=(12, 5)))
+        committee, none = ridge.committee(rng.exponential(size=(12, 5)))
         np.testing.assert_allclose(committee.mean(0), weights, atol=1e-10)
-        assert committee.std(0).max() > 1e-3
+        assert committee.std(0).max() > 1e-3 and not len(none)
+
+
+@pytest.mark.parametrize("columns", [7, 25, 100])
+def test_the_spread_on_runs_left_out_is_that_of_a_committee_without_them(columns):
+    rng = np.random.default_rng(4)
+    matrix, target, run = rng.normal(size=(60, columns)), rng.normal(size=(12, 5)), np.repeat([0, 1, 2, 3], 3)
+    weights = rng.exponential(size=(12, 5))
+    ridge = Ridge(matrix, target, run)
+    _, spread = ridge.committee(weights, left_out=True)
+    expected = np.empty((60, 5))
+    for member, column in enumerate((weights / weights.mean(axis=0)).T):
+        for name in range(4):
+            rows, w = np.repeat(run == name, 5), np.repeat(column, 5)
+            learn = matrix[~rows]
+            normal = (w[~rows] * learn.T) @ learn + ridge.penalty * np.eye(columns)
+            solution = np.linalg.solve(normal, (w[~rows] * learn.T) @ target.reshape(-1)[~rows])
+            expected[rows, member] = matrix[rows] @ solution
+    np.testing.assert_allclose(spread.reshape(-1), expected.std(axis=1, ddof=1), rtol=1e-5)
 
 
 def test_the_network_is_taught_what_the_linear_part_misses_on_runs_left_out(frames_file):
@@ -129,11 +149,11 @@ def test_a_model_needs_a_part():
         EFGModel(("Ne",), channels=0, linear=False)
 
 
-def retag(path):
+def retag(path, prefix="other"):
     """Give the runs of a file names that no other file has."""
     frames = read(path, ":")
     for atoms in frames:
-        atoms.info["tag"] = f"other-{atoms.info['tag']}"
+        atoms.info["tag"] = f"{prefix}-{atoms.info['tag']}"
     write(path, frames, format="extxyz")
 
 
@@ -162,11 +182,30 @@ def test_a_refit_learns_from_the_validation_frames_after_they_have_judged(tmp_pa
     sigma = tensors["both"].square().mean().sqrt()
     assert (tensors["refit"] - tensors["both"]).abs().max() < 1e-6 * sigma
     assert (tensors["refit"] - tensors["plain"]).abs().max() > 1e-3 * sigma
-    assert torch.equal(refit.spread_scales, plain.spread_scales)
+    assert not torch.isclose(refit.spread_scales, plain.spread_scales, rtol=1e-3).any()
+    scales = dict(zip(refit.elements, refit.spread_scales.tolist(), strict=True))
+    assert scales == {element: fit["spread_scale"] for element, fit in record["linear_fit"].items()}
     assert record["accuracy"] == {"validation_before_refit": judged["accuracy"]["validation"]}
     assert record["frames"] == {"training": 26, "validation": 6}
     assert [file["name"] for file in record["data"]] == ["frames.xyz", "judge.xyz"]
     assert record["linear_fit"] != judged["linear_fit"]
+
+
+def test_after_a_refit_errors_are_those_expected(tmp_path):
+    """On frames of other runs, which neither the fit nor the calibration has seen."""
+    parts = {"learn": (24, 1), "judge": (6, 2), "new": (24, 3)}
+    for name, (runs, seed) in parts.items():
+        write_frames(tmp_path / f"{name}.xyz", runs=runs, per_run=2, seed=seed)
+        retag(tmp_path / f"{name}.xyz", name)
+    learn, judge, new = (tmp_path / f"{name}.xyz" for name in parts)
+    files = TrainingFiles([learn], [judge], [new], tmp_path / "efg.safetensors")
+    settings = {"kind": "efg", "model": {**LINEAR, "n_radial": 4, "committee": 16}, "dtype": "float64"}
+    train(TrainingConfig(**settings, refit=True), files)
+    model = load_model(files.output, dtype="float64")
+    for element, row in read_metadata(files.output)["training"]["accuracy"]["test"]["elements"].items():
+        assert 0.7 < row["expected_rmse_au"] / row["rmse_au"] < 1.4
+        limit = float(model.spread_limits[model.elements.index(element)])
+        assert 1.0 < limit / row["expected_rmse_au"] < 5.0
 
 
 def test_a_refit_learns_nothing_from_test_frames(tmp_path, frames_file):

@@ -97,8 +97,8 @@ class NativeEFG(NativeModel):
         model = self.model()
         with torch.inference_mode():
             parts = self.portions(species, first, neighbour_species, vectors)
-            channels = torch.cat([model.channels(nb) for _, _, nb in parts], dim=1)
-            return channels.transpose(0, 1).flatten(1).contiguous().cpu().view(torch.float64).numpy()
+            channels = torch.cat([model.channels(nb).transpose(0, 1) for _, _, nb in parts])
+            return channels.flatten(1).cpu().view(torch.float64).numpy()
 
     def evaluate_with_messages(
         self,

@@ -28,6 +28,7 @@ from efgmd.models.neighbourhoods import Neighbourhoods
 from efgmd.models.products import Path, table
 from efgmd.tensors import cartesian_to_l2, l2_to_cartesian
 from efgmd.training.dataset import Prepared, collate
+from efgmd.training.regression import Ridge
 
 FloatArray = NDArray[np.float64]
 Fittable = TypeVar("Fittable", bound=torch.nn.Module)
@@ -35,7 +36,6 @@ Fittable = TypeVar("Fittable", bound=torch.nn.Module)
 _DECAY_LENGTHS = (2.0, 3.0, 4.5)  # angstrom
 _RANK = 24  # combinations of densities kept in the products, for each degree
 _MESSAGES = 500  # combinations of messages kept
-_PENALTIES = 10.0 ** np.arange(-10.0, 0.1, 1.0)
 _CHUNK = 256  # centres whose products are formed at once
 
 
@@ -51,14 +51,19 @@ class LinearFit:
         Ridge parameter, relative to the mean square of the features.
     error
         RMSE/sigma on runs left out, each predicted from all others.
+    spread_scale
+        Errors on runs left out over the spread that a committee without them has there, if it was calibrated so.
     """
 
     decay: float
     penalty: float
     error: float
+    spread_scale: float | None = None
 
 
-def fit_linear(model: EFGModel, frames: Sequence[Prepared], runs: Sequence[str], seed: int) -> dict[str, LinearFit]:
+def fit_linear(
+    model: EFGModel, frames: Sequence[Prepared], runs: Sequence[str], seed: int, calibrate: bool = False
+) -> dict[str, LinearFit]:
     """Fit the linear part of a model whose scales are set, to the atoms that have tensors.
 
     The labels of the frames are changed so that the network, trained on them next, learns what the linear part misses
@@ -76,6 +81,9 @@ def fit_linear(model: EFGModel, frames: Sequence[Prepared], runs: Sequence[str],
         Name of the run of each frame.
     seed
         Of the committee's weights.
+    calibrate
+        Scale the spread of the committee, too, to the errors on runs left out: afterwards the mean square of the
+        expected errors there is that of the actual ones, and their largest is the unit of `EFGModel.extrapolation`.
 
     Returns
     -------
@@ -115,12 +123,19 @@ def fit_linear(model: EFGModel, frames: Sequence[Prepared], runs: Sequence[str],
         wanted = target[chosen] / scale
         features, solution = _best(block, model.backbone.basis, s, matrix, wanted, run[chosen])
         weights = bootstrap[run[chosen]] if model.committee > 1 else np.ones((len(chosen), 1))
-        solved = solution.committee(weights)
+        calibrated = calibrate and model.committee > 1
+        solved, spread = solution.committee(weights, left_out=calibrated)
         features.install(cast(LinearTensor, model.linear[s]), solved)
         if sent:
             sent.install(model, s, solved)
         change[chosen] = scale * solution.gain
         fits[element] = LinearFit(features.decay, solution.penalty, solution.error)
+        if calibrated and spread.any():
+            factor = float(np.sqrt(np.mean(solution.left_out**2) / np.mean(spread**2)))
+            fits[element].spread_scale = factor
+            model.spread_scales[s] = factor
+            # Nine components of a tensor have the sum of squares of five of l = 2.
+            model.spread_limits[s] = factor * scale * float(np.sqrt((spread**2).sum(axis=1).max() / 9))
     shift = torch.from_numpy(l2_to_cartesian(change)).to(labels["efg"])
     for frame, part in zip(frames, torch.split(shift, [frame.n_atoms for frame in frames]), strict=True):
         frame.labels["efg"] = frame.labels["efg"] + part
@@ -300,68 +315,6 @@ class _Features:
                     pair = pair - self._mean @ full
                 linear.triple[member, number] = torch.from_numpy(full)
             linear.pair[member] = torch.from_numpy(pair)
-
-
-class Ridge:
-    """Ridge regression on a matrix ``(5 n, F)`` and targets ``(n, 5)``, solved in the basis of its singular vectors.
-
-    Attributes
-    ----------
-    penalty, error
-        As in `LinearFit`.
-    gain
-        ``(n, 5)``: prediction of the full fit less that of the fit without the centre's run.
-    """
-
-    def __init__(self, matrix: FloatArray, target: FloatArray, run: NDArray[np.int64]) -> None:
-        self._matrix = matrix
-        self._target = target.reshape(-1)
-        rows, columns = matrix.shape
-        if rows <= columns:
-            values, left = np.linalg.eigh(matrix @ matrix.T)
-            kept = values > 1e-13 * values[-1]
-            self._squares, self._left = values[kept], left[:, kept]
-            self._right = matrix.T @ (self._left / np.sqrt(self._squares))
-        else:
-            values, right = np.linalg.eigh(matrix.T @ matrix)
-            kept = values > 1e-13 * values[-1]
-            self._squares, self._right = values[kept], right[:, kept]
-            self._left = matrix @ (self._right / np.sqrt(self._squares))
-        self._projected = self._left.T @ self._target
-        run5 = np.repeat(run, 5)
-        groups = [np.flatnonzero(run5 == name) for name in np.unique(run)]
-        errors = [np.mean(self._left_out(penalty, groups) ** 2) for penalty in _PENALTIES]
-        self.penalty = float(_PENALTIES[int(np.argmin(errors))])
-        left_out = self._left_out(self.penalty, groups)
-        spread = np.mean(self._target**2)  # zero on sites whose symmetry lets no tensor be
-        self.error = float(np.sqrt(min(errors) / spread)) if spread else 0.0
-        share = self._squares / (self._squares + self.penalty)
-        fitted = self._left @ (share * self._projected)
-        self.gain = (fitted - (self._target - left_out)).reshape(-1, 5)
-
-    def _left_out(self, penalty: float, groups: Sequence[NDArray[np.int64]]) -> FloatArray:
-        """Errors on each run by the fit to all others: (1 - H_gg)^-1 times the errors of the full fit."""
-        share = self._squares / (self._squares + penalty)
-        errors = self._target - self._left @ (share * self._projected)
-        out = np.empty_like(errors)
-        for rows in groups:
-            part = self._left[rows]
-            out[rows] = np.linalg.solve(np.eye(len(rows)) - (part * share) @ part.T, errors[rows])
-        return out
-
-    def committee(self, weights: FloatArray) -> FloatArray:
-        """Weights ``(members, F)`` of fits to centres weighted by ``(n, members)``, shifted to the full fit's mean."""
-        full = self._right @ (np.sqrt(self._squares) / (self._squares + self.penalty) * self._projected)
-        if weights.shape[1] == 1:
-            return full[None]
-        scaled = self._left * np.sqrt(self._squares)
-        solutions = []
-        for column in weights.T:
-            weighted = scaled * np.repeat(column / column.mean(), 5)[:, None]
-            normal = weighted.T @ scaled
-            normal[np.diag_indices_from(normal)] += self.penalty
-            solutions.append(self._right @ np.linalg.solve(normal, weighted.T @ self._target))
-        return full + np.array(solutions) - np.mean(solutions, axis=0)
 
 
 def _coupling(path: Path) -> FloatArray:

@@ -217,6 +217,7 @@ def _log_fits(journal: Journal, fits: dict[str, LinearFit]) -> None:
         journal.log(
             f"linear part of {element}: RMSE/sigma {fit.error:.4f} on runs left out, penalty {fit.penalty:g}, "
             f"decay {fit.decay:g} A"
+            + (f"; spread of the committee times {fit.spread_scale:.2f}" if fit.spread_scale else "")
         )
 
 
@@ -235,11 +236,11 @@ def _check_refit(model: Any, training: LabelledFrames, validation: LabelledFrame
 def _refit(
     model: Any, parts: Sequence[LabelledFrames], config: TrainingConfig, journal: Journal
 ) -> dict[str, LinearFit]:
-    """Solve a linear model again for the frames of all parts; what was calibrated stays."""
+    """Solve a linear model again for the frames of all parts, and calibrate its committee on runs of them left out."""
     frames = [f for part in parts for f in prepare(part, config.kind, model.elements, model.cutoff, model.dtype)]
     journal.log(f"solving again with the validation frames added, {len(frames)} frames in all")
     runs = [name for part in parts for name in run_names(part, config.split_by)]  # tags of two files are two runs
-    fits = fit_linear(model, frames, runs, config.seed)
+    fits = fit_linear(model, frames, runs, config.seed, calibrate=True)
     _log_fits(journal, fits)
     return fits
 
