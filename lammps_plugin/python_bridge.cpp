@@ -6,8 +6,6 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
-#include <algorithm>
-
 namespace py = pybind11;
 using efgmd::AtomRows;
 using efgmd::CentredPairs;
@@ -175,10 +173,8 @@ class BridgedModel : public PythonModel {
   Failure messages_of(const CentredPairs &pairs, double *sent) override
   {
     return guarded([&] {
-      const std::size_t size = message_width * pairs.ncentres();
-      const py::array array =
-          numbers<double>(object.attr("messages")(*views(pairs, pairs.ncentres())), size, "the messages");
-      std::copy_n(static_cast<const double *>(array.data()), size, sent);
+      const py::array rows = view(sent, {ncentres(pairs), message_width});
+      object.attr("messages")(*views(pairs, pairs.ncentres()), rows);
     });
   }
 

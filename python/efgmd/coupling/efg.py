@@ -87,18 +87,21 @@ class NativeEFG(NativeModel):
         with torch.inference_mode():
             return self._tensors(len(species), self.portions(species, first, neighbour_species, vectors), None)
 
-    def messages(self, species: Integers, first: Integers, neighbour_species: Integers, vectors: Floats) -> Floats:
-        """What centres tell their neighbours, ``(N, message_width)``; arguments as of :meth:`NativeModel.portions`.
+    def messages(
+        self, species: Integers, first: Integers, neighbour_species: Integers, vectors: Floats, sent: Floats
+    ) -> None:
+        """Write what centres tell their neighbours into ``sent``, ``(N, message_width)``.
 
-        The doubles are to be copied, not to be read: LAMMPS sends them to where they are needed.
+        The doubles are to be copied, not to be read: LAMMPS sends them to where they are needed. Other arguments as of
+        :meth:`NativeModel.portions`.
         """
         import torch
 
         model = self.model()
         with torch.inference_mode():
-            parts = self.portions(species, first, neighbour_species, vectors)
-            channels = torch.cat([model.channels(nb).transpose(0, 1) for _, _, nb in parts])
-            return channels.flatten(1).cpu().view(torch.float64).numpy()
+            rows = torch.from_numpy(sent).view(model.dtype).unflatten(1, (_HARMONICS, -1))
+            for centres, _, neighbourhoods in self.portions(species, first, neighbour_species, vectors):
+                rows[centres] = model.channels(neighbourhoods).transpose(0, 1)
 
     def evaluate_with_messages(
         self,
@@ -111,7 +114,7 @@ class NativeEFG(NativeModel):
     ) -> Floats:
         """As :meth:`evaluate`, of a model whose atoms send messages.
 
-        ``neighbour`` ``(P,)`` holds the row of ``messages``, as :meth:`messages` gave them, for each neighbour.
+        ``neighbour`` ``(P,)`` holds the row of ``messages``, as :meth:`messages` wrote them, for each neighbour.
         """
         import torch
 
