@@ -66,6 +66,22 @@ def test_tensors_of_test_frames():
         assert f"| {element} | {mine.sum()} | {numbers['rmse_au']:.4f} |" in card
 
 
+def test_expected_errors_of_test_frames():
+    """The committee was calibrated on other frames: here its errors are expected as large as they are."""
+    frames = read(FOLDER / "data" / "efg_test.xyz.gz", ":")
+    calculator = EFGCalculator(FOLDER / "efg.safetensors")
+    found, expected = [], []
+    for frame in frames:
+        error = calculator.get_property("efg", frame) - frame.arrays["efg"].reshape(-1, 3, 3)
+        found.append(np.mean(error**2, axis=(1, 2)))
+        expected.append(calculator.results["efg_uncertainty"] ** 2)
+    symbols = np.concatenate([frame.symbols for frame in frames])
+    for element in ("Pb", "I", "C", "N", "H"):
+        mine = symbols == element
+        ratio = np.sqrt(np.mean(np.concatenate(expected)[mine]) / np.mean(np.concatenate(found)[mine]))
+        assert 0.85 < ratio < 1.15
+
+
 @pytest.mark.parametrize("name", ["energy.safetensors", "efg.safetensors"])
 def test_threads_share_a_model(name):
     """One model, evaluated by three threads at once, gives each what it gives alone."""

@@ -50,8 +50,8 @@ class TrainingConfig(BaseModel):
     validation_fraction: float = Field(0.1, gt=0, lt=1, description="Share of the frames held out.")
     refit: bool = Field(
         False,
-        description="Of a linear EFG model: solve again with the validation frames added, once they have judged it; the "
-        "committee is calibrated on runs left out.",
+        description="Of a linear EFG model: solve again with the validation frames added, once they have judged it; "
+        "the committee is calibrated on runs left out.",
     )
     weights: dict[str, float] = Field(default_factory=dict, description="Of energy, forces, stress, or of elements.")
     keys: dict[str, str] = Field(default_factory=dict, description="Names of the labels in the files.")

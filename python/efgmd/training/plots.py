@@ -100,18 +100,26 @@ def calibration_plot(evaluation: Evaluation, path: Path) -> list[Path]:
     The file, or nothing if the model is no committee.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator
 
     rows = {name: row for name, row in evaluation.numbers.get("elements", {}).items() if "calibration" in row}
     if not rows:
         return []
     figure = Figure(figsize=(4.6, 4.4), layout="constrained")
     axes = figure.subplots()
+    values = [1.0]
     for (element, row), colour in zip(rows.items(), _COLOURS * 20, strict=False):
         points = [(b["expected_rmse_au"] / row["rmse_au"], b["rmse_au"] / row["rmse_au"]) for b in row["calibration"]]
         axes.plot(*zip(*points, strict=True), "o-", color=colour, label=element)
-    low, high = axes.get_xlim()
-    axes.plot((low, high), (low, high), color="0.5", lw=1)
-    axes.set(xscale="log", yscale="log", xlabel="expected error / RMSE", ylabel="error found / RMSE")
+        values += [value for point in points for value in point if value > 0]
+    limits = 0.9 * min(values), 1.1 * max(values)
+    axes.plot(limits, limits, color="0.5", lw=1)
+    axes.set(xscale="log", yscale="log", xlim=limits, ylim=limits, aspect="equal")
+    axes.set(xlabel="expected error / RMSE", ylabel="error found / RMSE")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_locator(NullLocator())
     axes.grid(alpha=0.25)
     axes.legend()
     figure.savefig(path, dpi=130)
