@@ -2,8 +2,8 @@
 
 A fit to all runs but one needs no new solution: its errors on the rows g of that run are (1 - H_gg)^-1 times those of
 the full fit, where H is the matrix that takes targets to predictions (the block form of the identity
-behind PRESS: R. D. Cook, S. Weisberg, Residuals and Influence in Regression, Chapman and Hall, 1982). That holds for fits
-to weighted rows, too.
+behind PRESS: R. D. Cook, S. Weisberg, Residuals and Influence in Regression, Chapman and Hall, 1982). That holds for
+fits to weighted rows, too.
 """
 
 import numpy as np
