@@ -1,10 +1,13 @@
 """Damaged first-principles outputs are refused, by line."""
 
+import gzip
 import re
 import warnings
 
 import numpy as np
 import pytest
+from ase import Atoms
+from ase.io import write
 from efg_outputs import (
     corundum,
     elk,
@@ -216,6 +219,10 @@ ELK_DAMAGE = {
 }
 
 
+# Where the place told is not the one damaged: the heading of the last tensor, and of the tensor that ends too soon.
+ELK_LINES = {"truncated": -11, "within": -5}
+
+
 @pytest.mark.parametrize("damage", ELK_DAMAGE)
 def test_a_damaged_output_of_elk_is_refused(tmp_path, damage):
     pattern, change, message = ELK_DAMAGE[damage]
@@ -223,9 +230,9 @@ def test_a_damaged_output_of_elk_is_refused(tmp_path, damage):
     if pattern is None:
         (tmp_path / "GEOMETRY.OUT").unlink()
     else:
-        text, _ = damaged(path.read_text(), pattern, change, skip=9 if damage == "within" else 0)
+        text, number = damaged(path.read_text(), pattern, change, skip=9 if damage == "within" else 0)
         path.write_text(text)
-        message = rf"EFG\.OUT, line \d+: .*{message}"
+        message = rf"EFG\.OUT, line {number + ELK_LINES.get(damage, 0)}: .*{message}"
     with pytest.raises(DataError, match=message):
         read_frames(path)
 
@@ -239,14 +246,59 @@ CP2K_DAMAGE = {
 }
 
 
+CP2K_LINES = {"no tensors": -1, "truncated": -67}  # the last line, and the heading of the table
+
+
 @pytest.mark.parametrize("damage", CP2K_DAMAGE)
 def test_a_damaged_output_of_cp2k_is_refused_by_line(tmp_path, damage):
     pattern, change, message = CP2K_DAMAGE[damage]
     path = write_cp2k(corundum(), tmp_path)
-    path.write_text(damaged(path.read_text(), pattern, change)[0])
-    with pytest.raises(DataError, match=rf"corundum\.out, line \d+: .*{message}"), warnings.catch_warnings():
+    text, number = damaged(path.read_text(), pattern, change)
+    path.write_text(text)
+    number += CP2K_LINES.get(damage, 0)
+    with pytest.raises(DataError, match=rf"corundum\.out, line {number}: .*{message}"), warnings.catch_warnings():
         warnings.simplefilter("error")
         read_frames(path)
+
+
+XYZ_DAMAGE = {  # line of the second frame, counted from its first line; what is done to it; message
+    "row too short": (4, lambda line: line.rsplit(maxsplit=1)[0], "12 fields where a frame of 10 atoms has rows of 13"),
+    "row too long": (5, lambda line: line + " 0.5", "14 fields where a frame of 10 atoms has rows of 13"),
+    "asterisks": (6, lambda line: line.rsplit(maxsplit=1)[0] + " *****", r"'\*+' in column efg is not a number"),
+    "atom missing": (0, lambda line: "11", "1 fields where a frame of 11 atoms has rows of 13"),
+    "atom too many": (0, lambda line: "9", "is not the number of atoms of a frame"),
+    "properties": (1, lambda line: line.replace("efg:R:9", "efg:R"), "does not list NAME:KIND:COLUMNS"),
+    "cut": (9, "cut", "the file ends within the table of 10 atoms; it is truncated"),
+    "no frame": (0, lambda line: "ten", "'ten' is not the number of atoms of a frame"),
+}
+
+
+@pytest.mark.parametrize("ending", ["xyz", "extxyz.gz"])
+@pytest.mark.parametrize("damage", XYZ_DAMAGE)
+def test_damaged_extended_xyz_is_refused_by_line(tmp_path, damage, ending):
+    atoms = Atoms(corundum())
+    atoms.calc = None
+    atoms.set_array("efg", np.tile([1.0, 0, 0, 0, 1.0, 0, 0, 0, -2.0], (len(atoms), 1)))
+    write(path := tmp_path / f"frames.{ending}", [atoms] * 3, format="extxyz")
+    assert len(read_frames(path, require=("efg",))) == 3
+    number, change, message = XYZ_DAMAGE[damage]
+    number += len(atoms) + 2  # the second frame
+    opened = gzip.open if ending.endswith("gz") else open
+    with opened(path, "rt") as stream:
+        text = stream.read()
+    with opened(path, "wt") as stream:
+        stream.write(cut(text, number) if change == "cut" else replaced(text, number, change))
+    told = {"cut": number, "atom missing": number + 1 + 12, "atom too many": number + 1 + 11}.get(damage, number + 1)
+    with pytest.raises(DataError, match=rf"frames\.{ending}, line {told}: .*{message}"):
+        read_frames(path)
+
+
+def test_xyz_files_of_other_programs_are_read(tmp_path):
+    """Without a list of columns; with more of them; with lattice vectors at the end; with empty lines."""
+    plain = "2\nfrom a program\nH 0 0 0 0.1 0.2\nH 0 0 0.7 0.1 0.2\nVEC1 9 0 0\nVEC2 0 9 0\nVEC3 0 0 9\n\n"
+    (tmp_path / "h2.xyz").write_text(plain)
+    (frame,) = read_frames(tmp_path / "h2.xyz")
+    assert frame.get_distance(0, 1) == pytest.approx(0.7) and frame.cell[2, 2] == 9.0
 
 
 def test_formats_are_named_where_one_is_unknown(tmp_path):

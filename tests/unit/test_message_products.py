@@ -3,6 +3,7 @@
 import pytest
 import small_cells
 import torch
+from ase.build import bulk
 from ase.neighborlist import neighbor_list
 from e3nn import o3
 
@@ -112,6 +113,15 @@ def test_tensors_are_the_sums_of_the_formulas():
 def test_tensors_turn_with_the_atoms(improper):
     model = random_model()
     small_cells.assert_tensors_turn(lambda atoms: tensors(model, atoms), structure(), improper)
+
+
+def test_tensors_in_cubic_crystals_vanish():
+    model = random_model()
+    crystal = bulk("NeAr", "cesiumchloride", a=3.1)
+    shaken = crystal.copy()
+    shaken.positions[0, 0] += 0.2
+    assert tensors(model, crystal).abs().max() < 1e-12
+    assert tensors(model, shaken).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])

@@ -208,6 +208,36 @@ def test_after_a_refit_errors_are_those_expected(tmp_path):
         assert 1.0 < limit / row["expected_rmse_au"] < 5.0
 
 
+def test_an_element_of_training_frames_alone_is_calibrated_by_a_refit(tmp_path, frames_file):
+    write_frames(judge := tmp_path / "judge.xyz", runs=3, per_run=2, seed=5)
+    frames = read(judge, ":")
+    for atoms in frames:
+        atoms.new_array("efg_known", atoms.numbers != 18)
+    write(judge, frames, format="extxyz")
+    files = TrainingFiles([frames_file], [judge], [], tmp_path / "efg.safetensors")
+    model = {**LINEAR, "n_radial": 4, "committee": 4}
+    train(TrainingConfig(kind="efg", model=model, refit=True), files)
+    model = load_model(files.output)
+    assert torch.isfinite(model.spread_limits).all() and (model.spread_scales != 1).all()
+    log = files.folder.joinpath("training.log").read_text()
+    assert "no validation frame has tensors of Ar: its errors are not known\n" in log
+
+
+def test_a_run_in_both_files_is_left_out_of_a_refit_as_one(tmp_path, frames_file):
+    """Its frames in one file tell too much about those in the other."""
+    frames = read(frames_file, ":")
+    for name, part in (("even", frames[::2]), ("odd", frames[1::2])):
+        write(tmp_path / f"{name}.xyz", part, format="extxyz")
+    files = TrainingFiles([tmp_path / "even.xyz"], [tmp_path / "odd.xyz"], [], tmp_path / "efg.safetensors")
+    train(TrainingConfig(kind="efg", model={**LINEAR, "n_radial": 4}, dtype="float64", refit=True), files)
+    found = read_metadata(files.output)["training"]["linear_fit"]
+    write_frames(other := tmp_path / "other.xyz", runs=3, per_run=2, seed=6)
+    whole = TrainingFiles([frames_file], [other], [], tmp_path / "whole.safetensors")
+    train(TrainingConfig(kind="efg", model={**LINEAR, "n_radial": 4}, dtype="float64"), whole)
+    for element, fit in read_metadata(whole.output)["training"]["linear_fit"].items():
+        assert fit["error"] == pytest.approx(found[element]["error"], rel=1e-2)
+
+
 def test_a_refit_learns_nothing_from_test_frames(tmp_path, frames_file):
     write_frames(judge := tmp_path / "judge.xyz", runs=3, per_run=2, seed=5)
     files = TrainingFiles([frames_file], [judge], [judge], tmp_path / "efg.safetensors")
@@ -254,9 +284,11 @@ def test_messages_without_bonds_and_sites_without_tensors_are_fitted(tmp_path, f
     write(data := tmp_path / "frames.xyz", frames, format="extxyz")
     files = TrainingFiles([data], [], [], tmp_path / "efg.safetensors")
     # No two atoms are closer than 2 angstrom.
-    train(TrainingConfig(kind="efg", model={**LINEAR, "n_radial": 4, "message_cutoff": 1.5}), files)
+    model = {**LINEAR, "n_radial": 4, "message_cutoff": 1.5, "committee": 3}
+    train(TrainingConfig(kind="efg", model=model, refit=True), files)
     fits = read_metadata(files.output)["training"]["linear_fit"]
     assert fits["Ar"]["error"] == 0.0 and 0 < fits["Ne"]["error"] < 1
+    assert fits["Ar"]["spread_scale"] is None and fits["Ne"]["spread_scale"] > 0
     model = load_model(files.output, dtype="float64")
     frame = prepare(load([data], "efg"), "efg", model.elements, model.cutoff, torch.float64)[0]
     tensors = model(frame.pairs.neighbourhoods)

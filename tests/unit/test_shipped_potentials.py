@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
+from ase.build import bulk
 from ase.io import read
 
 from efgmd.calculators import EFGCalculator, EnergyCalculator
@@ -80,6 +82,38 @@ def test_expected_errors_of_test_frames():
         mine = symbols == element
         ratio = np.sqrt(np.mean(np.concatenate(expected)[mine]) / np.mean(np.concatenate(found)[mine]))
         assert 0.85 < ratio < 1.15
+
+
+def test_tensors_in_cubic_crystals_vanish():
+    """Of each element, at the sites of a crystal of the CsCl type."""
+    calculator = EFGCalculator(FOLDER / "efg.safetensors", dtype="float64")
+    for pair in ("PbI", "NI", "CH"):
+        crystal = bulk(pair, "cesiumchloride", a=4.2)
+        shaken = crystal.copy()
+        shaken.positions[0, 0] += 0.1
+        assert np.abs(calculator.get_property("efg", crystal)).max() < 1e-10
+        assert np.abs(calculator.get_property("efg", shaken)).max() > 1e-5
+
+
+@pytest.mark.parametrize("centre", ["Pb", "I", "C", "N", "H"])
+def test_no_tensor_jumps_or_kinks_at_a_cutoff(centre):
+    """Where a neighbour, or a neighbour's neighbour, comes into sight: of densities, messages and their products."""
+    model = load_model(FOLDER / "efg.safetensors", dtype="float64")
+    number, step = model.elements.index(centre), 1e-4
+    own, sent = model.backbone.basis.cutoffs[number], model.surroundings.basis.cutoffs[0]
+    for other in model.elements:
+        heard = float(model.message_cutoffs[number, model.elements.index(other)])
+        for fixed, far in ([], own), ([-3.0], own), ([-3.0], heard), ([3.0], 3.0 + sent):
+            if far == 0:
+                continue  # no messages
+            values = []
+            for moved in (-step, 0.0, step):
+                places = [[0, 0, 0], *([x, 0.3, 0] for x in fixed), [far + moved, 0, 0]]
+                atoms = Atoms([centre, *(["Pb"] * len(fixed)), other], places)
+                nb = batch_of(atoms, model.cutoff, model.elements, model.dtype).neighbourhoods
+                values.append(model(nb)[0] / model.scales[number])
+            before, at, after = values
+            assert (before - 2 * at + after).abs().max() < 1e-3 * step
 
 
 @pytest.mark.parametrize("name", ["energy.safetensors", "efg.safetensors"])

@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.io.formats import open_with_compression
 
 from efgmd.errors import ConfigError, DataError
-from efgmd.frames import cp2k, database, elk, gipaw, gpaw, magres, vasp
+from efgmd.frames import cp2k, database, elk, extxyz, gipaw, gpaw, magres, vasp
 from efgmd.frames.with_ase import read_with_ase
 
 #: As much of a file as is looked at to recognise it, bytes.
@@ -42,6 +42,8 @@ class Format:
 
 
 def _read_with_ase(path: Path, _structure: Path | None = None) -> list[Atoms]:
+    if extxyz.is_extxyz(path):
+        return extxyz.read(path)
     advice = f"give extended XYZ, another ASE format, or say which format it is ({', '.join(FORMATS)})"
     return read_with_ase(path, advice=advice)
 

@@ -241,7 +241,7 @@ class EFGModel(LocalModel):
         return members.var(dim=1).mean(dim=(1, 2)).sqrt() * self.spread_scales[nb.species]
 
     def extrapolation(self, nb: Neighbourhoods, expected: torch.Tensor) -> torch.Tensor:
-        """Grade ``(N,)``: the expected error over the largest one of the element's atoms in the held-out frames.
+        """Grade ``(N,)``: the expected error over the largest one of the element's atoms that the calibration saw.
 
         The spread of the committee grows with the distance from what it was trained on, without bound in the linear
         part. A grade above 1 is beyond what the errors were calibrated on, and one of many times 1 means that neither

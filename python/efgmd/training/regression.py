@@ -79,7 +79,7 @@ class Ridge:
         Returns
         -------
         Weights ``(members, F)`` of the features, and the standard deviation between members ``(n, 5)`` at centres
-        whose run each of them has left out; the latter is empty unless asked for.
+        whose run each of them has left out; the latter is empty unless asked for, and of a single member.
         """
         full = self._right @ (np.sqrt(self._squares) / (self._squares + self.penalty) * self._projected)
         if weights.shape[1] == 1:

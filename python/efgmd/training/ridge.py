@@ -84,6 +84,7 @@ def fit_linear(
     calibrate
         Scale the spread of the committee, too, to the errors on runs left out: afterwards the mean square of the
         expected errors there is that of the actual ones, and their largest is the unit of `EFGModel.extrapolation`.
+        A committee of one, and one whose members do not differ, is left as it is.
 
     Returns
     -------

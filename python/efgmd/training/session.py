@@ -164,7 +164,7 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
         if copied:
             journal.log(f"started from {config.initialise}: {copied}")
         if config.kind == "efg":
-            _log_tensors(journal, model, training, validation)
+            _log_tensors(journal, model, training, validation, config.refit)
         _log_fits(journal, fits)
         if resumed:
             journal.log(f"resumed after epoch {resumed}")
@@ -203,13 +203,16 @@ def _refuse_to_replace(output: Path) -> None:
         raise ConfigError(f"{output}: exists already; choose another name or say --restart to replace it")
 
 
-def _log_tensors(journal: Journal, model: EFGModel, training: LabelledFrames, validation: LabelledFrames) -> None:
+def _log_tensors(
+    journal: Journal, model: EFGModel, training: LabelledFrames, validation: LabelledFrames, refit: bool
+) -> None:
     learnt, judged = (tensor_counts(part.frames, model.elements) for part in (training, validation))
     for element, count, held_out in zip(model.elements, learnt, judged, strict=True):
         if not count:
             journal.log(f"no training frame has tensors of {element}: the model will not know any")
         elif not held_out:
-            journal.log(f"no validation frame has tensors of {element}: its errors are not known, nor calibrated")
+            missing = "known" if refit else "known, nor calibrated"
+            journal.log(f"no validation frame has tensors of {element}: its errors are not {missing}")
 
 
 def _log_fits(journal: Journal, fits: dict[str, LinearFit]) -> None:
@@ -239,7 +242,7 @@ def _refit(
     """Solve a linear model again for the frames of all parts, and calibrate its committee on runs of them left out."""
     frames = [f for part in parts for f in prepare(part, config.kind, model.elements, model.cutoff, model.dtype)]
     journal.log(f"solving again with the validation frames added, {len(frames)} frames in all")
-    runs = [name for part in parts for name in run_names(part, config.split_by)]  # tags of two files are two runs
+    runs = [name for part in parts for name in run_names(part, config.split_by)]  # a name in several parts is one run
     fits = fit_linear(model, frames, runs, config.seed, calibrate=True)
     _log_fits(journal, fits)
     return fits
