@@ -1,11 +1,13 @@
 """Symmetry of simulated CH3NH3PbI3: what I4/mcm and Pm-3m demand, in runs with the shipped force field.
 
-The runs are those of ``potentials/mapbi3/validation/symmetry.yaml``; their results lie beside it. Sites and space
-groups were found by the analysis, from the mean positions of Pb and I alone; all runs start from one tilted cell.
+The runs are those of ``potentials/mapbi3/validation/symmetry.yaml`` and five times longer ones; their results lie beside
+it. Sites and space groups were found by the analysis, from the mean positions of Pb and I alone. All runs start from
+one tilted cell.
 Facts: R. E. Wasylishen, O. Knop, J. B. Macdonald, Solid State Commun. 56, 581 (1985); site symmetries from the
 International Tables (I4/mcm: 4a is 422, 8h is m.mm; Pm-3m: 3d is 4/mm.m).
 """
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -14,10 +16,16 @@ import pytest
 
 from efgmd.tensors import six_to_matrix
 
-FILE = Path(__file__).parents[2] / "potentials" / "mapbi3" / "validation" / "symmetry.json"
-RESULTS = json.loads(FILE.read_text())
-TETRAGONAL = [entry for entry in RESULTS["temperatures"] if entry["symmetry"]["space_group"] == "I4/mcm (140)"]
-CUBIC = [entry for entry in RESULTS["temperatures"] if entry["symmetry"]["space_group"] == "Pm-3m (221)"]
+FOLDER = Path(__file__).parents[2] / "potentials" / "mapbi3" / "validation"
+RESULTS = {name: json.loads((FOLDER / f"{name}.json").read_text()) for name in ("symmetry", "symmetry_long")}
+ENTRIES = [{**entry, "of": name} for name, found in RESULTS.items() for entry in found["temperatures"]]
+TETRAGONAL = [entry for entry in ENTRIES if entry["symmetry"]["space_group"] == "I4/mcm (140)"]
+CUBIC = [entry for entry in ENTRIES if entry["symmetry"]["space_group"] == "Pm-3m (221)"]
+
+
+def named(entry):
+    """Name of a test."""
+    return f"{entry['of']}-{entry['temperature_K']:.0f}K"
 
 
 def site(entry, nucleus, label=None):
@@ -32,12 +40,17 @@ def axis(row):
     return np.abs(vectors[:, np.argmax(np.abs(values))])
 
 
+def test_the_long_runs_are_of_the_shipped_models():
+    for name, told in RESULTS["symmetry_long"]["models_sha256"].items():
+        assert hashlib.sha256((FOLDER.parent / f"{name}.safetensors").read_bytes()).hexdigest() == told
+
+
 def test_both_phases_are_there():
-    assert TETRAGONAL and CUBIC
+    assert TETRAGONAL and {entry["of"] for entry in CUBIC} == set(RESULTS)
     assert max(entry["temperature_K"] for entry in TETRAGONAL) < min(entry["temperature_K"] for entry in CUBIC)
 
 
-@pytest.mark.parametrize("entry", TETRAGONAL, ids=lambda entry: f"{entry['temperature_K']:.0f}K")
+@pytest.mark.parametrize("entry", TETRAGONAL, ids=named)
 class TestTetragonal:
     def test_iodine_has_two_sites_one_to_two(self, entry):
         assert 2 * site(entry, "127I", "4a")["count"] == site(entry, "127I", "8h")["count"]
@@ -56,7 +69,7 @@ class TestTetragonal:
 
     def test_nitrogen_has_one_site(self, entry):
         row = site(entry, "14N")
-        assert row["count"] == RESULTS["n_atoms"] // 12
+        assert row["count"] == RESULTS[entry["of"]]["n_atoms"] // 12
         assert row["symmetrised"]["free_components"] == 1
 
     def test_c_is_longer_than_a(self, entry):
@@ -65,11 +78,11 @@ class TestTetragonal:
         assert difference > 5 * np.sqrt(sum(cell[name]["error"] ** 2 for name in "abc"))
 
 
-@pytest.mark.parametrize("entry", CUBIC, ids=lambda entry: f"{entry['temperature_K']:.0f}K")
+@pytest.mark.parametrize("entry", CUBIC, ids=named)
 class TestCubic:
     def test_iodine_has_one_axial_site(self, entry):
         row = site(entry, "127I")
-        assert row["count"] == RESULTS["n_atoms"] // 4
+        assert row["count"] == RESULTS[entry["of"]]["n_atoms"] // 4
         assert row["symmetrised"]["free_components"] == 1
 
     def test_nothing_is_left_at_the_cation(self, entry):
