@@ -1,7 +1,7 @@
 """Symmetry of simulated CH3NH3PbI3: what I4/mcm and Pm-3m demand, in runs with the shipped force field.
 
-The runs are those of ``potentials/mapbi3/validation/symmetry.yaml`` and five times longer ones; their results lie beside
-it. Sites and space groups were found by the analysis, from the mean positions of Pb and I alone. All runs start from
+The runs are those of ``potentials/mapbi3/validation/symmetry.yaml`` and five times longer ones; their results lie there
+too. Sites and space groups were found by the analysis, from the mean positions of Pb and I alone. All runs start from
 one tilted cell.
 Facts: R. E. Wasylishen, O. Knop, J. B. Macdonald, Solid State Commun. 56, 581 (1985); site symmetries from the
 International Tables (I4/mcm: 4a is 422, 8h is m.mm; Pm-3m: 3d is 4/mm.m).
