@@ -32,7 +32,7 @@ efgmd train energy "$work/train_d3.xyz" -o "$work/energy-d3.safetensors" --eleme
   --learning-rate 0.001 --initialise "$work/energy4.safetensors"
 
 # The EFG model. Its data are not made anew, which takes days:
-#   python sample_efg.py MODEL frames.xyz SEED RUNS [12|48]
+#   python sample_efg.py MODEL frames.xyz SEED RUNS [12|48 [COLDEST]]
 #   efgmd label frames.xyz heavy.xyz --kpoints 1,1,4/2,-2,2/0,0,12:shifted --primitive 6.3,6.3,6.3 --cutoff 12
 #   efgmd label frames.xyz light.xyz --kpoints 1,1,10/1,-1,12/0,0,8:shifted --primitive 6.3,6.3,6.3 --cutoff 30
 #   python split_efg.py heavy.xyz ../data [train]

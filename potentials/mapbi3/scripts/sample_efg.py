@@ -1,8 +1,9 @@
 """Thermal frames for first-principles EFG labels: runs of 12-atom and 48-atom cells with an energy model.
 
-usage: python sample_efg.py MODEL.safetensors OUT.xyz SEED RUNS [12|48]
-Each run starts from a random structure, equilibrates for 2 ps at 150 to 450 K and gives three frames 1 ps apart, which
-share the run's name in ``tag``. Even runs keep a cell near the experimental one (6.2 to 6.4 A), odd runs are NPT.
+usage: python sample_efg.py MODEL.safetensors OUT.xyz SEED RUNS [12|48 [COLDEST]]
+Each run starts from a random structure, equilibrates for 2 ps at 150 (or COLDEST) to 450 K and gives three frames 1 ps
+apart, which share the run's name in ``tag``. Even runs keep a cell near the experimental one (6.2 to 6.4 A), odd runs
+are NPT.
 """
 
 import sys
@@ -36,6 +37,7 @@ def dynamics(atoms: Atoms, temperature: float, npt: bool, rng):
 def main():
     model, out, seed, runs = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     size = int(sys.argv[5]) if len(sys.argv) > 5 else 12
+    coldest = float(sys.argv[6]) if len(sys.argv) > 6 else 150.0
     rng = np.random.default_rng(seed)
     calculator = EnergyCalculator(model)
     for run in range(runs):
@@ -45,7 +47,7 @@ def main():
         masses[atoms.numbers == 1] = 3.0
         atoms.set_masses(masses)
         atoms.calc = calculator
-        temperature = rng.uniform(150, 450)
+        temperature = rng.uniform(coldest, 450)
         MaxwellBoltzmannDistribution(atoms, temperature_K=temperature, rng=rng)
         md = dynamics(atoms, temperature, npt, rng)
         tag = f"{'npt' if npt else 'nvt'}{size}-seed{seed}run{run}"
