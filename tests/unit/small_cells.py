@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from ase import Atoms
+from ase.build import bulk
 from e3nn import o3
 
 
@@ -31,3 +32,12 @@ def assert_tensors_turn(tensors, atoms, improper):
     moved.set_cell(atoms.cell.array @ turn.numpy().T)
     moved.positions = moved.positions @ turn.numpy().T + 0.7
     assert (tensors(moved) - turn @ before[order] @ turn.T).abs().max() < 1e-10 * before.abs().max()
+
+
+def assert_tensors_vanish_in_cubic_crystals(tensors):
+    """That ``tensors(atoms)`` ``(N, 3, 3)``, float64, are zero by symmetry, to rounding, and not where it is broken."""
+    crystal = bulk("NeAr", "cesiumchloride", a=3.1)
+    shaken = crystal.copy()
+    shaken.positions[0, 0] += 0.2
+    assert tensors(crystal).abs().max() < 1e-12
+    assert tensors(shaken).abs().max() > 1e-3

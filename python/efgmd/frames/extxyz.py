@@ -18,7 +18,7 @@ def is_extxyz(path: Path) -> bool:
     return _NAME.search(path.name) is not None
 
 
-def read(path: Path, _structure: Path | None = None) -> list[Atoms]:
+def read(path: Path) -> list[Atoms]:
     """Read the frames of an XYZ file.
 
     Raises
@@ -32,10 +32,10 @@ def read(path: Path, _structure: Path | None = None) -> list[Atoms]:
 
 def _check(text: TextFile) -> None:
     """Refuse tables of atoms that are not what the first two lines of their frame announce."""
-    lines, index = text.lines, 0
-    while index < len(lines):
-        if not lines[index].strip() and not any(line.strip() for line in lines[index:]):
-            return
+    lines, index, end = text.lines, 0, len(text.lines)
+    while end and not lines[end - 1].strip():
+        end -= 1
+    while index < end:
         if not lines[index].strip().isdigit():
             raise text.error(index, f"'{lines[index].strip()}' is not the number of atoms of a frame")
         count = int(lines[index])
@@ -45,7 +45,7 @@ def _check(text: TextFile) -> None:
         for row in range(index + 2, index + 2 + count):
             _check_row(text, row, count, columns, bool(stated))
         index += 2 + count
-        while index < len(lines) and lines[index].lstrip().startswith("VEC"):  # lattice vectors of some programs
+        while index < end and lines[index].lstrip().startswith("VEC"):  # lattice vectors of some programs
             index += 1
 
 

@@ -202,11 +202,34 @@ def calibrate_spread(model: Any, data: LabelledFrames) -> None:
     """
     with torch.no_grad():
         for element, (reference, predicted, expected) in _efg_predictions(model, data).items():
-            spread = np.mean(expected**2)
-            if spread > 0:
-                factor = float(np.sqrt(np.mean((predicted - reference) ** 2) / spread))
-                model.spread_scales[model.elements.index(element)] *= factor
-                model.spread_limits[model.elements.index(element)] = factor * float(expected.max())
+            spread = expected / float(model.spread_scales[model.elements.index(element)])
+            scale_spread(model, element, np.sqrt(np.mean((predicted - reference) ** 2, axis=(1, 2))), spread)
+
+
+def scale_spread(model: Any, element: str, errors: FloatArray, spread: FloatArray) -> float | None:
+    """Scale the spread of a committee at one element's atoms to the errors there, as in `calibrate_spread`.
+
+    Parameters
+    ----------
+    model
+        EFG model.
+    element
+        Of the atoms.
+    errors, spread
+        Of each atom's tensor: root mean square over its components, ``(n,)``, of the error and of the standard
+        deviation between members, a.u.
+
+    Returns
+    -------
+    The factor; None, and nothing is changed, if the members do not differ.
+    """
+    if not spread.any():
+        return None
+    factor = float(np.sqrt(np.mean(errors**2) / np.mean(spread**2)))
+    number = model.elements.index(element)
+    model.spread_scales[number] = factor
+    model.spread_limits[number] = factor * float(spread.max())
+    return factor
 
 
 def calibration_bins(expected: FloatArray, errors: FloatArray) -> list[dict[str, float]]:

@@ -1,10 +1,12 @@
 """Ridge regression whose regularisation is chosen by leaving runs out, and committees of such fits.
 
 A fit to all runs but one needs no new solution: its errors on the rows g of that run are (1 - H_gg)^-1 times those of
-the full fit, where H is the matrix that takes targets to predictions (the block form of the identity
-behind PRESS: R. D. Cook, S. Weisberg, Residuals and Influence in Regression, Chapman and Hall, 1982). That holds for
-fits to weighted rows, too.
+the full fit, where H is the matrix that takes targets to predictions (the block form of the identity behind PRESS, see
+Cook and Weisberg, Residuals and Influence in Regression, Chapman and Hall, 1982). That holds for fits to weighted rows,
+too.
 """
+
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +32,6 @@ class Ridge:
     """
 
     def __init__(self, matrix: FloatArray, target: FloatArray, run: NDArray[np.int64]) -> None:
-        self._matrix = matrix
         self._target = target.reshape(-1)
         rows, columns = matrix.shape
         if rows <= columns:
@@ -46,24 +47,27 @@ class Ridge:
         self._projected = self._left.T @ self._target
         run5 = np.repeat(run, 5)
         self._groups = [np.flatnonzero(run5 == name) for name in np.unique(run)]
-        errors = [np.mean(self._left_out(penalty) ** 2) for penalty in _PENALTIES]
-        self.penalty = float(_PENALTIES[int(np.argmin(errors))])
-        left_out = self._left_out(self.penalty)
+        tried = [self._left_out(penalty) for penalty in _PENALTIES]
+        best = int(np.argmin([np.mean(errors**2) for errors in tried]))
+        self.penalty, left_out = float(_PENALTIES[best]), tried[best]
         self.left_out = left_out.reshape(-1, 5)
         spread = np.mean(self._target**2)  # zero on sites whose symmetry lets no tensor be
-        self.error = float(np.sqrt(min(errors) / spread)) if spread else 0.0
+        self.error = float(np.sqrt(np.mean(left_out**2) / spread)) if spread else 0.0
         share = self._squares / (self._squares + self.penalty)
         fitted = self._left @ (share * self._projected)
         self.gain = (fitted - (self._target - left_out)).reshape(-1, 5)
 
     def _left_out(self, penalty: float) -> FloatArray:
-        """Errors on each run by the fit to all others: (1 - H_gg)^-1 times the errors of the full fit."""
+        """Errors on each run by the fit to all others, ``(5 n,)``."""
         share = self._squares / (self._squares + penalty)
         errors = self._target - self._left @ (share * self._projected)
+        return self._without_its_run(errors, ((self._left[rows] * share) @ self._left[rows].T for rows in self._groups))
+
+    def _without_its_run(self, errors: FloatArray, hats: Iterable[FloatArray]) -> FloatArray:
+        """(1 - H_gg)^-1 times the errors of a fit to all runs; ``hats`` are the H_gg of one run after the other."""
         out = np.empty_like(errors)
-        for rows in self._groups:
-            part = self._left[rows]
-            out[rows] = np.linalg.solve(np.eye(len(rows)) - (part * share) @ part.T, errors[rows])
+        for rows, hat in zip(self._groups, hats, strict=True):
+            out[rows] = np.linalg.solve(np.eye(len(rows)) - hat, errors[rows])
         return out
 
     def committee(self, weights: FloatArray, left_out: bool = False) -> tuple[FloatArray, FloatArray]:
@@ -95,10 +99,8 @@ class Ridge:
             solved = np.linalg.solve(normal, np.hstack([wanted, scaled.T]) if left_out else wanted)
             solutions.append(self._right @ solved[:, 0])
             if left_out:
+                hats = ((scaled[rows] @ solved[:, 1 + rows]) * weight[rows] for rows in self._groups)
                 errors = self._target - scaled @ solved[:, 0]
-                for rows in self._groups:
-                    hat = (scaled[rows] @ solved[:, 1 + rows]) * weight[rows]
-                    errors[rows] = np.linalg.solve(np.eye(len(rows)) - hat, errors[rows])
-                predictions.append(self._target - errors)
+                predictions.append(self._target - self._without_its_run(errors, hats))
         spread = np.std(predictions, axis=0, ddof=1).reshape(-1, 5) if left_out else np.empty((0, 5))
         return full + np.array(solutions) - np.mean(solutions, axis=0), spread

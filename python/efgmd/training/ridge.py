@@ -28,6 +28,7 @@ from efgmd.models.neighbourhoods import Neighbourhoods
 from efgmd.models.products import Path, table
 from efgmd.tensors import cartesian_to_l2, l2_to_cartesian
 from efgmd.training.dataset import Prepared, collate
+from efgmd.training.evaluation import scale_spread
 from efgmd.training.regression import Ridge
 
 FloatArray = NDArray[np.float64]
@@ -124,19 +125,16 @@ def fit_linear(
         wanted = target[chosen] / scale
         features, solution = _best(block, model.backbone.basis, s, matrix, wanted, run[chosen])
         weights = bootstrap[run[chosen]] if model.committee > 1 else np.ones((len(chosen), 1))
-        calibrated = calibrate and model.committee > 1
-        solved, spread = solution.committee(weights, left_out=calibrated)
+        solved, spread = solution.committee(weights, left_out=calibrate)
         features.install(cast(LinearTensor, model.linear[s]), solved)
         if sent:
             sent.install(model, s, solved)
         change[chosen] = scale * solution.gain
         fits[element] = LinearFit(features.decay, solution.penalty, solution.error)
-        if calibrated and spread.any():
-            factor = float(np.sqrt(np.mean(solution.left_out**2) / np.mean(spread**2)))
-            fits[element].spread_scale = factor
-            model.spread_scales[s] = factor
+        if len(spread):
             # Nine components of a tensor have the sum of squares of five of l = 2.
-            model.spread_limits[s] = factor * scale * float(np.sqrt((spread**2).sum(axis=1).max() / 9))
+            sizes = (scale * np.sqrt(np.sum(part**2, axis=1) / 9) for part in (solution.left_out, spread))
+            fits[element].spread_scale = scale_spread(model, element, *sizes)
     shift = torch.from_numpy(l2_to_cartesian(change)).to(labels["efg"])
     for frame, part in zip(frames, torch.split(shift, [frame.n_atoms for frame in frames]), strict=True):
         frame.labels["efg"] = frame.labels["efg"] + part
