@@ -117,12 +117,13 @@ def nucleus(name: str, moment_mb: float | None = None, spin: str | float | None 
     moment_mb
         Quadrupole moment in millibarn, replacing the built-in one; needed for nuclei that are not built in.
     spin
-        Nuclear spin, needed only for nuclei that are not built in.
+        Nuclear spin such as ``7/2``, needed only for nuclei that are not built in.
 
     Raises
     ------
     ConfigError
-        for spin-0 and spin-1/2 nuclei, unknown nuclei, and moments that are zero or not finite.
+        for spin-0 and spin-1/2 nuclei, unknown nuclei, spins that the nucleus does not have, and moments that are
+        zero or not finite.
     """
     from ase.data import atomic_numbers
 
@@ -140,6 +141,8 @@ def nucleus(name: str, moment_mb: float | None = None, spin: str | float | None 
         raise ConfigError(f"quadrupole moment of {name} must be a non-zero number of millibarn, got {moment_mb}")
     if name in _MOMENTS:
         tabulated, moment = _MOMENTS[name]
+        if spin is not None and _spin(name, spin) != Fraction(tabulated):
+            raise ConfigError(f"{name} has spin {tabulated}, not {spin}; leave the spin out")
         found = Nucleus(name, Fraction(tabulated), moment, _PYYKKO)
         return found if moment_mb is None else replace(found, moment_mb=float(moment_mb), source="user")
     if moment_mb is None or spin is None:
@@ -147,10 +150,17 @@ def nucleus(name: str, moment_mb: float | None = None, spin: str | float | None 
             f"{name} is not built in; give its spin and quadrupole moment, in a campaign file as "
             f"{{name: {name}, moment_mb: ..., spin: ...}}, or choose one of {_known()}"
         )
-    value = Fraction(spin)
+    value = _spin(name, spin)
     if value < 1 or value.denominator > 2 or (value.denominator == 2) != (mass_number % 2 == 1):
         raise ConfigError(f"spin of {name} must be 1 or more, half-integer for odd mass numbers, got {spin}")
     return Nucleus(name, value, float(moment_mb), "user")
+
+
+def _spin(name: str, text: str | float) -> Fraction:
+    try:
+        return Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise ConfigError(f"spin of {name} must be a number such as 3 or 7/2, got {text}") from None
 
 
 def parse_nuclei(text: str) -> list[Nucleus]:

@@ -123,5 +123,6 @@ def _site(rng, name, label, count, tensor, noise):
         "degrees_of_freedom": 40,
         "abs_cq_instant_MHz": abs(value.cq) + 0.3,
         "nqr_MHz": list(value.nqr),
+        "nqr_error_sampling_MHz": None if value.nqr_error is None else list(value.nqr_error),
         "running": {"time_ps": list(time), "abs_cq_MHz": list(abs(value.cq) + 0.2 / time)},
     }

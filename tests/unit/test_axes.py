@@ -208,7 +208,7 @@ def test_frame_of_a_turning_cell_undoes_the_rotation_exactly():
         np.arange(20), np.array(cells), np.array(tensors)[:, None], np.ones((20, 1)), np.zeros((20, 1, 3))
     )
     assert np.ptp(frames.efg, axis=0).max() > 0.01
-    turned = CellFrame(reference).apply(frames).efg[:, 0]
+    turned = CellFrame(reference, np.ones(1, dtype=bool)).apply(frames).efg[:, 0]
     np.testing.assert_allclose(turned, np.broadcast_to(matrix_to_six(tensor), turned.shape), atol=1e-12)
 
 

@@ -89,7 +89,7 @@ def test_projector_keeps_what_the_site_allows(count, free):
     np.testing.assert_allclose(projector @ projector, projector, atol=1e-12)
     exact = matrix_to_six(TENSORS[site.indices[0]])
     np.testing.assert_allclose(exact @ projector, exact, atol=1e-6)
-    assert round(np.trace(projector)) - 1 == free  # six-vectors with a trace have one more
+    assert round(np.trace(projector)) == free
 
 
 def noisy_rows(impose, noise=0.5, frames=60, extra=0.0):

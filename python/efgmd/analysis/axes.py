@@ -32,10 +32,12 @@ class CellFrame:
     ----------
     reference
         lx ly lz xy xz yz of the reference, usually the mean cell, of shape ``(6,)``.
+    atoms
+        Mask of the atoms whose tensors are turned, of shape ``(N,)``.
     """
 
-    def __init__(self, reference: ArrayLike) -> None:
-        self._inverse = np.linalg.inv(cell_matrix(reference))
+    def __init__(self, reference: ArrayLike, atoms: NDArray[np.bool_]) -> None:
+        self._inverse, self._atoms = np.linalg.inv(cell_matrix(reference)), atoms
 
     def rotations(self, cell: ArrayLike) -> FloatArray:
         """Rotations ``(n, 3, 3)`` that take tensors back into the frame of the reference, for cells ``(n, 6)``."""
@@ -45,7 +47,8 @@ class CellFrame:
 
     def apply(self, frames: TensorFrames) -> TensorFrames:
         """The frames with their tensors turned back."""
-        return replace(frames, efg=frames.efg @ six_rotation(self.rotations(frames.cell)))
+        turned = frames.efg @ six_rotation(self.rotations(frames.cell))
+        return replace(frames, efg=np.where(self._atoms[:, None], turned, frames.efg))
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,22 @@ class Relabelling:
     rms: float
 
 
+@dataclass(frozen=True)
+class AxisFrame:
+    """Crystal that the relabelled frames of a run are laid onto.
+
+    Attributes
+    ----------
+    axis
+        0, 1 or 2: which axis of the simulated cell became z.
+    scaled
+        Fractional coordinates of all atoms in it, of shape ``(N, 3)``.
+    """
+
+    axis: int
+    scaled: FloatArray
+
+
 class AxisFollower:
     """Relabels a crystal whose unique axis moves between x, y and z, so that the axis stays along z.
 
@@ -165,7 +184,12 @@ class AxisFollower:
         self._molecules = Molecules(chosen).compute(start)
 
     def compute(
-        self, steps: NDArray[np.int64], segments: list[Segment], scaled: list[FloatArray], cells: list[FloatArray]
+        self,
+        steps: NDArray[np.int64],
+        segments: list[Segment],
+        scaled: list[FloatArray],
+        cells: list[FloatArray],
+        onto: AxisFrame | None = None,
     ) -> "AxisFollower":
         """Find the relabelling of each segment.
 
@@ -179,9 +203,13 @@ class AxisFollower:
             Mean unwrapped fractional coordinates ``(N, 3)`` of each.
         cells
             Mean cell lx ly lz xy xz yz of each.
+        onto
+            Crystal of another run to lay the frames onto, in place of the longest segment.
 
         Sets
         ----
+        frame : AxisFrame
+            The crystal that the frames are laid onto.
         relabellings : list of Relabelling
             One for each segment.
 
@@ -191,12 +219,13 @@ class AxisFollower:
             When no operation maps the atoms of a segment one to one onto those of the reference.
         """
         longest = int(np.argmax([part.last - part.first for part in segments]))
-        reference = scaled[longest] @ _rotations_onto_z(segments[longest].axis)[0].T
+        axis = segments[longest].axis
+        self.frame = onto or AxisFrame(axis, scaled[longest] @ _rotations_onto_z(axis)[0].T)
         self.relabellings = [
-            self._relabel(part.axis, positions, cell_matrix(cell), reference)
+            self._relabel(part.axis, positions, cell_matrix(cell), self.frame.scaled)
             for part, positions, cell in zip(segments, scaled, cells, strict=True)
         ]
-        self._first_steps = steps[[part.first for part in segments]]
+        self._ends = steps[[part.last - 1 for part in segments]]
         return self
 
     def _relabel(self, axis: int, positions: FloatArray, cell: FloatArray, reference: FloatArray) -> Relabelling:
@@ -244,17 +273,28 @@ class AxisFollower:
 
     def apply(self, frames: TensorFrames) -> TensorFrames:
         """The frames, relabelled."""
-        segment = np.searchsorted(self._first_steps, frames.step, side="right") - 1
+        segment = self._segments(frames.step)
         efg, size = np.empty_like(frames.efg), np.empty_like(frames.abs_vzz)
-        scaled, cell = np.empty_like(frames.scaled), np.empty_like(frames.cell)
+        scaled = np.empty_like(frames.scaled)
         for number in np.unique(segment):
             rows = segment == number
             chosen = self.relabellings[number]
             efg[np.ix_(rows, chosen.target)] = frames.efg[rows] @ six_rotation(chosen.rotation)
             size[np.ix_(rows, chosen.target)] = frames.abs_vzz[rows]
             scaled[np.ix_(rows, chosen.target)] = frames.scaled[rows] @ chosen.fractional.T + chosen.shift
-            cell[rows] = _turned_cells(frames.cell[rows], chosen.fractional)
-        return TensorFrames(frames.step, cell, efg, size, scaled)
+        return TensorFrames(frames.step, self.cells(frames.step, frames.cell), efg, size, scaled)
+
+    def cells(self, steps: NDArray[np.int64], cell: FloatArray) -> FloatArray:
+        """Cells lx ly lz xy xz yz ``(n, 6)`` at steps of the run, relabelled."""
+        segment, turned = self._segments(steps), np.empty_like(cell)
+        for number in np.unique(segment):
+            rows = segment == number
+            turned[rows] = _turned_cells(cell[rows], self.relabellings[number].fractional)
+        return turned
+
+    def _segments(self, steps: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Segment that each step belongs to: frames are means over the steps up to theirs."""
+        return np.minimum(np.searchsorted(self._ends, steps), len(self._ends) - 1)
 
 
 def _wrapped(scaled: FloatArray) -> FloatArray:

@@ -46,6 +46,8 @@ _COLUMNS = (
     "T1_error_s",
     "T2_s",
     "T2_error_s",
+    "T2_resolved_s",
+    "T2_resolved_error_s",
     "notes",
 )
 
@@ -268,6 +270,7 @@ def _relaxation_fields(found: RelaxationTimes) -> dict[str, Any]:
         "densities_rad2_per_s": found.densities.tolist(),
         **_timed(found.t1, "T1"),
         **_timed(found.t2, "T2"),
+        **_timed(found.t2_resolved, "T2_resolved"),
         "recovery": _decay(found.longitudinal),
         "decay": _decay(found.transverse),
         "central_transition": central,

@@ -1,6 +1,8 @@
 """From a mean tensor and its covariance to Cq and eta with intervals."""
 
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,13 +10,16 @@ from scipy.stats import f as f_distribution
 from scipy.stats import norm
 
 from efgmd.analysis.statistics import Estimate
-from efgmd.nuclei import Nucleus, nqr_lines
+from efgmd.nuclei import Nucleus, nqr_lines, quadrupole_hamiltonian
 from efgmd.tensors import asymmetry, matrix_to_six, principal_axes, principal_values, six_to_matrix
 
 FloatArray = NDArray[np.float64]
 
 _DRAWS = 4000
 _SIGNIFICANCE = 0.05
+# A variance below this share of the largest is rounding: symmetry forbids the component.
+_ROUNDING = 1e-10
+_ETA_GRID = np.linspace(0.0, 1.0, 101)
 # Orthonormal coordinates of the five independent components of a traceless six-vector xx yy zz xy xz yz.
 _FIVE = np.array(
     [
@@ -52,6 +57,8 @@ class Coupling:
         tensor.
     nqr
         Zero-field lines, MHz.
+    nqr_error
+        Sampling error of each line, MHz; None when the run is too short for one.
     notes
         Warnings for the reader, one line each.
     """
@@ -69,6 +76,7 @@ class Coupling:
     pq_squared: float | None
     pq_squared_error: float | None
     nqr: tuple[float, ...]
+    nqr_error: tuple[float, ...] | None
     notes: tuple[str, ...]
 
 
@@ -91,10 +99,13 @@ def coupling(nucleus: Nucleus, estimate: Estimate, seed: int = 0) -> Coupling:
     values = principal_values(six_to_matrix(estimate.mean))
     vzz, eta = float(values[2]), float(np.nan_to_num(asymmetry(values)))
     cq = float(nucleus.coupling_mhz(vzz))
-    lines = tuple(float(line) for line in nqr_lines(nucleus.spin, cq, eta)) if cq else ()
+    if estimate.has_error and not np.any(estimate.mean) and not np.any(estimate.covariance):
+        note = "zero by the symmetry of the site"
+        return Coupling(0.0, 0.0, (0.0, 0.0), 0.0, 0.0, None, None, 0.0, False, True, 0.0, 0.0, (), (), (note,))
     if not estimate.has_error:
+        lines = tuple(float(line) for line in nqr_lines(nucleus.spin, cq, eta)) if cq else ()
         note = "too few samples for an error"
-        return Coupling(cq, None, None, None, eta, None, None, vzz, False, False, None, None, lines, (note,))
+        return Coupling(cq, None, None, None, eta, None, None, vzz, False, False, None, None, lines, None, (note,))
 
     drawn = principal_values(six_to_matrix(_draw(estimate, seed)))
     drawn_cq = np.abs(nucleus.coupling_mhz(drawn[:, 2]))
@@ -103,6 +114,7 @@ def coupling(nucleus: Nucleus, estimate: Estimate, seed: int = 0) -> Coupling:
     sign_known = same_sign >= 0.975
     size = _corrected_interval(drawn_cq, abs(cq))
     is_zero = compatible_with_zero(estimate)
+    axial = axial_part(estimate.mean, estimate.covariance)
     notes = []
     if not estimate.reliable:
         notes.append(f"only {estimate.n_independent:.0f} independent samples: the error is a rough one")
@@ -112,15 +124,19 @@ def coupling(nucleus: Nucleus, estimate: Estimate, seed: int = 0) -> Coupling:
     elif not sign_known:
         notes.append("sign of Vzz not determined (eta near 1); interval of |Cq|")
     eta_interval = _corrected_interval(drawn_eta, eta)
-    if is_zero:
+    if axial is None:
+        eta, drawn_eta, eta_interval = 0.0, np.zeros(_DRAWS), (0.0, 0.0)
+        notes.append("eta is zero by the symmetry of the site")
+    elif is_zero:
         eta_interval = (0.0, 1.0)
-    elif _axial(estimate):
+    elif _is_noise(*axial, estimate.degrees):
         eta_interval = (0.0, float(np.percentile(drawn_eta, 97.5)))  # uncorrected, like the bound on |Cq|
         notes.append("eta compatible with zero")
     pq_squared, pq_squared_error = _squared_product(nucleus, estimate)
     interval = size
     if sign_known and not is_zero:
         interval = size if cq > 0 else (-size[1], -size[0])
+    lines = tuple(float(line) for line in nqr_lines(nucleus.spin, cq, eta)) if cq else ()
     return Coupling(
         cq=cq,
         cq_error=_half_width(drawn_cq),
@@ -135,6 +151,7 @@ def coupling(nucleus: Nucleus, estimate: Estimate, seed: int = 0) -> Coupling:
         pq_squared=pq_squared,
         pq_squared_error=pq_squared_error,
         nqr=lines,
+        nqr_error=tuple(_line_errors(nucleus.spin, lines, (abs(cq), eta), drawn_cq, drawn_eta)),
         notes=tuple(notes),
     )
 
@@ -185,34 +202,76 @@ def _squared_product(nucleus: Nucleus, estimate: Estimate) -> tuple[float, float
     return unit * float(mean @ mean - np.trace(covariance)), unit * float(np.sqrt(variance))
 
 
-def _axial(estimate: Estimate) -> bool:
-    """Test whether (Vxx - Vyy)/2 and Vxy in the mean's principal axes are compatible with zero (5 % level)."""
-    _, axes = principal_axes(six_to_matrix(estimate.mean))
+@lru_cache
+def _levels(spin: Fraction | float) -> FloatArray:
+    """Levels in units of |Cq| for the asymmetries of a grid, ascending, of shape ``(grid, 2I + 1)``."""
+    return np.array([np.linalg.eigvalsh(quadrupole_hamiltonian(spin, 1.0, eta)) for eta in _ETA_GRID])
+
+
+def _line_errors(
+    spin: Fraction | float,
+    lines: tuple[float, ...],
+    found: tuple[float, float],
+    drawn_cq: FloatArray,
+    drawn_eta: FloatArray,
+) -> list[float]:
+    """Half the central 68 % interval of each line, from draws of |Cq| and eta around those that were ``found``."""
+    first, second = np.triu_indices(_levels(spin).shape[1], 1)
+
+    def differences(cq: FloatArray, eta: FloatArray) -> FloatArray:
+        levels = np.stack([np.interp(eta, _ETA_GRID, column) for column in _levels(spin).T], axis=-1)
+        return cq[..., None] * (levels[..., second] - levels[..., first])
+
+    here, drawn = differences(np.array(found[0]), np.array(found[1])), differences(drawn_cq, drawn_eta)
+    return [_half_width(drawn[:, int(np.argmin(np.abs(here - line)))]) for line in lines]
+
+
+def axial_part(mean: FloatArray, covariance: FloatArray) -> tuple[FloatArray, FloatArray] | None:
+    """What of a tensor vanishes if it is axial: (Vxx - Vyy)/2 and Vxy in the mean's principal axes.
+
+    Parameters
+    ----------
+    mean, covariance
+        Six-vector and its covariance ``(6, 6)``.
+
+    Returns
+    -------
+    tuple of ndarray or None
+        The two components and their covariance ``(2, 2)``; None where symmetry leaves nothing but rounding of them.
+    """
+    _, axes = principal_axes(six_to_matrix(mean))
     x, y = axes[:, 0], axes[:, 1]
     forms = np.array([(np.outer(x, x) - np.outer(y, y)) / 2, (np.outer(x, y) + np.outer(y, x)) / 2])
     linear = matrix_to_six(forms) * np.array([1, 1, 1, 2, 2, 2])  # acts on six-vectors as the trace of a product
-    mean, covariance = linear @ estimate.mean, linear @ estimate.covariance @ linear.T
-    degrees = estimate.degrees
-    if not np.trace(covariance) > 0:
-        return bool(np.allclose(mean, 0.0))
-    t2 = float(mean @ np.linalg.pinv(covariance) @ mean)
-    return bool(t2 < 2 * degrees / (degrees - 1) * f_distribution.ppf(1 - _SIGNIFICANCE, 2, degrees - 1))
+    part, spread = linear @ mean, linear @ covariance @ linear.T
+    rounding = np.linalg.norm(part) <= _ROUNDING * np.linalg.norm(mean)
+    return None if rounding and np.trace(spread) <= _ROUNDING * np.trace(covariance) else (part, spread)
 
 
 def compatible_with_zero(estimate: Estimate) -> bool:
-    """Test whether the tensor's squared norm exceeds what noise gives, at the 5 % level.
+    """Test whether a mean tensor is noise, at the 5 % level."""
+    return _is_noise(*_five(estimate), estimate.degrees)
 
-    With more blocks than components, Hotelling's T^2; with fewer, the covariance cannot be inverted, and the squared
-    norm is compared with its noise expectation through Satterthwaite's effective degrees of freedom.
+
+def _is_noise(mean: FloatArray, covariance: FloatArray, degrees: int) -> bool:
+    """Test whether a mean vector exceeds what noise gives, at the 5 % level.
+
+    With more blocks than components that vary, Hotelling's T^2 in these components (symmetry can leave fewer than the
+    vector has); with fewer, the covariance cannot be inverted, and the squared norm is compared with its noise
+    expectation through Satterthwaite's effective degrees of freedom.
     """
-    mean, covariance = _five(estimate)
-    count, width = estimate.degrees + 1, 5
-    if not np.trace(covariance) > 0:
+    total = float(np.trace(covariance))
+    if not total > 0:
         return not np.any(mean)
+    variances, axes = np.linalg.eigh(covariance)
+    varies = variances > _ROUNDING * variances[-1]
+    width, count = int(varies.sum()), degrees + 1
     if count > 3 * width:
-        t2 = float(mean @ np.linalg.pinv(covariance) @ mean)
+        along = mean @ axes
+        forbidden = np.linalg.norm(along[~varies])
+        t2 = float(np.sum(along[varies] ** 2 / variances[varies]))
         limit = width * (count - 1) / (count - width) * f_distribution.ppf(1 - _SIGNIFICANCE, width, count - width)
-        return bool(t2 < limit)
-    effective = np.trace(covariance) ** 2 / np.trace(covariance @ covariance)
-    ratio = float(mean @ mean / np.trace(covariance))
-    return bool(ratio < f_distribution.ppf(1 - _SIGNIFICANCE, effective, effective * estimate.degrees))
+        return bool(t2 < limit and forbidden <= np.sqrt(_ROUNDING) * np.hypot(np.sqrt(total), np.linalg.norm(mean)))
+    effective = total**2 / np.trace(covariance @ covariance)
+    ratio = float(mean @ mean / total)
+    return bool(ratio < f_distribution.ppf(1 - _SIGNIFICANCE, effective, effective * degrees))

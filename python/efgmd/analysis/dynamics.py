@@ -39,7 +39,10 @@ class RelaxationTimes:
     densities
         ``J_0(0)``, ``J_1(w0)``, ``J_2(2 w0)`` of the coupling in angular frequency, rad^2/s.
     t1, t2
-        Seconds; the inverse of the initial slope, which is the time constant itself where one exponential remains.
+        Seconds; the inverse of the initial slope, which is the time constant itself where one exponential remains. In
+        ``t2`` all transitions have one frequency, as without a mean coupling.
+    t2_resolved
+        Likewise of the signal of all transitions where a mean coupling holds their lines apart, seconds.
     longitudinal, transverse
         All exponentials, of the magnetisation of all transitions.
     central_longitudinal, central_t2
@@ -50,6 +53,7 @@ class RelaxationTimes:
     densities: FloatArray
     t1: Value
     t2: Value
+    t2_resolved: Value
     longitudinal: Decay
     transverse: Decay
     central_longitudinal: Decay | None
@@ -208,16 +212,18 @@ class SiteDynamics:
         def rates(matrix: FloatArray) -> FloatArray:
             found = np.clip(self._densities(matrix, frequencies)[0], 0.0, None)
             resampled = QuadrupolarRelaxation(self._nucleus.spin).compute(found)
+            decays = resampled.longitudinal(), resampled.transverse(), resampled.transverse("resolved")
             central = resampled.central_transverse() if half_integer else 0.0
-            return np.array([resampled.longitudinal().initial_rate, resampled.transverse().initial_rate, central])
+            return np.array([*(decay.initial_rate for decay in decays), central])
 
         value, error = self.correlation.estimate(rates)
-        t1, t2, central = (_inverse(float(v), float(e)) for v, e in zip(value, error, strict=True))
+        t1, t2, t2_resolved, central = (_inverse(float(v), float(e)) for v, e in zip(value, error, strict=True))
         return RelaxationTimes(
             larmor_mhz=larmor_mhz,
             densities=densities,
             t1=t1,
             t2=t2,
+            t2_resolved=t2_resolved,
             longitudinal=theory.longitudinal(),
             transverse=theory.transverse(),
             central_longitudinal=theory.longitudinal("central") if half_integer else None,

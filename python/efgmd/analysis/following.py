@@ -7,7 +7,7 @@ import numpy as np
 from ase import Atoms
 
 from efgmd.analysis.averaging import NucleusAverage
-from efgmd.analysis.axes import AxisFollower, CellFrame, UniqueAxis
+from efgmd.analysis.axes import AxisFollower, AxisFrame, CellFrame, Segment, UniqueAxis
 from efgmd.analysis.molecular_frame import MolecularFrame
 from efgmd.campaign.config import Sites
 from efgmd.errors import DataError
@@ -73,7 +73,13 @@ class FrameFollower:
             raise DataError("sites.frame: molecule needs sites.framework, the elements that belong to no molecule")
 
     def compute(
-        self, trajectory: TensorTrajectory, start: Atoms, steps: np.ndarray, cell: FloatArray, frame_ps: float
+        self,
+        trajectory: TensorTrajectory,
+        start: Atoms,
+        steps: np.ndarray,
+        cell: FloatArray,
+        frame_ps: float,
+        onto: AxisFrame | None = None,
     ) -> "FrameFollower":
         """Set up the transformations.
 
@@ -87,11 +93,15 @@ class FrameFollower:
             Step and cell of each frame, of shapes ``(n,)`` and ``(n, 6)``.
         frame_ps
             Time between frames.
+        onto
+            Crystal of another run that this one is laid onto if the axis is followed, however clear the axis is.
 
         Sets
         ----
         followed : Followed
             The trajectory, transformed.
+        axis : AxisFollower or None
+            What relabels the crystal, if anything does.
         molecular : MolecularFrame or None
             Of which the sites replace those of symmetry.
         description : dict
@@ -100,35 +110,47 @@ class FrameFollower:
         transformations: list[Transformation] = []
         self.molecular: MolecularFrame | None = None
         self.description: dict[str, Any] = {"frame": self._sites.frame, "cell_rotation_undone": False, "segments": []}
-        if np.ptp(cell[:, 3:], axis=0).max() > 0.0:
-            transformations.append(CellFrame(cell.mean(axis=0)))
-            self.description["cell_rotation_undone"] = True
+        self.axis: AxisFollower | None = None
+        in_crystal = np.ones(len(start), dtype=bool)
         if self._sites.frame == "molecule":
-            self.molecular = MolecularFrame(start, tuple(self._sites.framework or ()))
+            framework = tuple(self._sites.framework or ())
+            self.molecular = MolecularFrame(start, framework)
             transformations.append(self.molecular)
-        elif self._sites.follow_axis:
-            follower = self._follow_axis(Followed(trajectory, list(transformations)), start, steps, cell, frame_ps)
-            transformations += [follower] if follower else []
+            in_crystal = np.isin(start.get_chemical_symbols(), framework)
+        if np.ptp(cell[:, 3:], axis=0).max() > 0.0:
+            transformations.append(CellFrame(cell.mean(axis=0), in_crystal))
+            self.description["cell_rotation_undone"] = True
+        if self._sites.follow_axis and self.molecular is None:
+            seen = Followed(trajectory, list(transformations))
+            self.axis = self._follow_axis(seen, start, steps, cell, frame_ps, onto)
+            transformations += [self.axis] if self.axis else []
         self.followed = Followed(trajectory, transformations)
         return self
 
     def _follow_axis(
-        self, trajectory: Followed, start: Atoms, steps: np.ndarray, cell: FloatArray, frame_ps: float
+        self,
+        trajectory: Followed,
+        start: Atoms,
+        steps: np.ndarray,
+        cell: FloatArray,
+        frame_ps: float,
+        onto: AxisFrame | None,
     ) -> AxisFollower | None:
         found = UniqueAxis(self._cells, round(self._sites.axis_window_ps / frame_ps)).compute(cell)
         self.description["axis_amplitude_angstrom"] = found.amplitude
         self.description["axis_is_clear"] = found.clear
-        if not found.clear:
+        if not found.clear and onto is None:
             return None
+        segments = found.segments if found.clear or onto is None else [Segment(0, len(cell), onto.axis)]
         averages = [
             NucleusAverage((int(steps[part.first - 1]) if part.first else int(steps[0]) - 1, int(steps[part.last - 1])))
-            for part in found.segments
+            for part in segments
         ]
         for frames in trajectory.frames():
             for average in averages:
                 average.compute(frames)
         follower = AxisFollower(start, self._sites.framework).compute(
-            steps, found.segments, [average.scaled for average in averages], [average.cell for average in averages]
+            steps, segments, [average.scaled for average in averages], [average.cell for average in averages], onto
         )
         self.description["segments"] = [
             {
@@ -137,6 +159,6 @@ class FrameFollower:
                 "axis": "abc"[part.axis],
                 "mapped_within_angstrom": relabelling.rms,
             }
-            for part, relabelling in zip(found.segments, follower.relabellings, strict=True)
+            for part, relabelling in zip(segments, follower.relabellings, strict=True)
         ]
         return follower

@@ -70,20 +70,21 @@ class Magnitude:
 
     @cached_property
     def interval(self) -> tuple[float, float]:
-        """Equal-tailed 95 % interval of the true length; its lower end is 0 when the length is compatible with zero.
+        """95 % interval of the true length; its lower end is 0 when the length is compatible with zero.
 
-        Every true length is taken that would give the measured one or more, and the measured one or less, in at
-        least 2.5 % of cases each. The degrees of freedom of the noise are not in it.
+        True lengths that would give the measured one or more in less than 2.5 % of cases are below it. Above it are
+        those that give the measured one or less in under 2.5 % of the cases in which noise alone does so: this ratio
+        (A. L. Read, J. Phys. G 28, 2693 (2002)) keeps a length that happens to be small against its noise from
+        excluding every true length; for lengths beyond the noise the intervals are equal-tailed. That of a bare bound
+        ends there. The degrees of freedom of the noise are not in them.
         """
-        ends = []
-        for share in (0.975, 0.025):  # of smaller lengths
-
-            def excess(true: float, share: float = share) -> float:
-                return float(self.share_below(true) - share)
-
-            top = self.size + 10 * self.noise
-            ends.append(0.0 if excess(0.0) <= 0 else float(brentq(excess, 0.0, top)))
-        return ends[0], ends[1]
+        if self.size == 0:
+            return 0.0, self.noise * float(norm.ppf(0.975))
+        top, by_noise = self.size + 10 * self.noise, self.share_below(0.0)
+        low = 0.0
+        if by_noise > 0.975:
+            low = float(brentq(lambda true: self.share_below(true) - 0.975, 0.0, top))
+        return low, float(brentq(lambda true: self.share_below(true) - 0.025 * by_noise, 0.0, top))
 
     def share_below(self, true: float) -> float:
         """Probability of a length up to the measured one when the true one is ``true``."""

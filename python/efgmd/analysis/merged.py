@@ -31,7 +31,8 @@ def follow_merged_sites(
     The reference is the lowest temperature whose own mean structure shows several crystallographic sites of the
     nucleus. Where fewer are found, the same nuclei are averaged in the reference's groups, with its operations, which
     are also operations of the higher symmetry. So a splitting of zero has an error there, and does not rest on the
-    tolerance of the symmetry search.
+    tolerance of the symmetry search. Where axes are followed, such a run is laid onto the reference's crystal, of
+    which the sites are.
 
     Parameters
     ----------
@@ -56,13 +57,17 @@ def follow_merged_sites(
         merged = [entry for entry in temperatures if 0 < len(rows_of(entry, nucleus)) < count]
         if not merged:
             continue
+        opened = analysis.open_run(folder / reference["folder"], start)
+        onto = opened.follower.axis.frame if opened.follower.axis else None
         sites = [
             site
-            for site in analysis.sites_of(folder / reference["folder"], start)
+            for site in analysis.choose_sites(analysis.find_sites(opened.average, start), start)
             if site.element == nucleus.lstrip("0123456789")
         ]
         for entry in merged:
-            rows = analysis.rows(folder / entry["folder"], start, sites)
+            if onto is None and entry["axes"]["segments"]:
+                continue  # it was followed, the reference was not: their sites are not the same
+            rows = analysis.rows(folder / entry["folder"], start, sites, onto)
             entry["merged_sites"] += [
                 {name: row[name] for name in _KEPT} | {"sites_of_K": reference["temperature_K"]}
                 for row in rows

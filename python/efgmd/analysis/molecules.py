@@ -3,6 +3,7 @@
 import numpy as np
 from ase import Atoms
 from ase.neighborlist import natural_cutoffs, neighbor_list
+from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
@@ -98,6 +99,14 @@ class Molecules:
                         queue.append(j)
         counts = np.bincount(self.molecule)
         return np.stack([np.bincount(self.molecule, weights=whole[:, k]) / counts for k in range(3)], axis=1)
+
+
+def molecule_numbers(atoms: Atoms, framework: tuple[str, ...] | None) -> NDArray[np.int64]:
+    """A number for each atom, of shape ``(N,)``, the same for atoms of one molecule; framework atoms have their own."""
+    numbers = np.arange(len(atoms))
+    molecules = Molecules(frozenset(framework or atoms.get_chemical_symbols())).compute(atoms)
+    numbers[molecules.indices] = len(atoms) + molecules.molecule
+    return numbers
 
 
 def _formula(symbols: list[str]) -> str:

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from efgmd.analysis.couplings import axial_part
 from efgmd.analysis.magnitude import Magnitude
 from efgmd.analysis.series import Row, is_crystallographic, resolved_rows, rows_of, site_series
 from efgmd.nuclei import MHZ_PER_BARN_AU
-from efgmd.tensors import matrix_to_six, principal_axes, six_to_matrix
+from efgmd.tensors import matrix_to_six, principal_axes, principal_values, six_to_matrix
 
 FloatArray = NDArray[np.float64]
 
@@ -139,15 +140,12 @@ def _asymmetry(row: Row) -> Magnitude | str:
     if row["compatible_with_zero"]:
         return "the tensor is compatible with zero"
     mean, covariance, degrees = tensor
-    _, axes = principal_axes(six_to_matrix(mean))
-    x, y, z = axes.T
-    forms = np.array([np.outer(x, x) - np.outer(y, y), np.outer(x, y) + np.outer(y, x), np.outer(z, z)])
-    linear = matrix_to_six(forms) * _FROBENIUS**2  # acts on six-vectors as the trace of a product
-    linear = linear[:2] / (linear[2] @ mean)
-    spread = linear @ covariance @ linear.T
-    if not np.trace(spread) > 0:
+    axial = axial_part(mean, covariance)
+    if axial is None:
         return "eta is zero by the symmetry of the site"
-    return Magnitude.of_vector(linear @ mean, spread, degrees)
+    part, spread = axial
+    scale = 2 / float(principal_values(six_to_matrix(mean))[2])
+    return Magnitude.of_vector(scale * part, scale**2 * spread, degrees)
 
 
 def _splittings(results: dict[str, Any], choice: dict[str, Any]) -> list[OrderParameter]:

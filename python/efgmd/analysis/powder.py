@@ -128,6 +128,17 @@ class ExactPowder:
             raise DataError("call compute() before asking for its results")
         return self._found
 
+    def strengths(self, frequencies_mhz: ArrayLike) -> FloatArray:
+        """Strength of the lines in each step of an even grid of absolute frequencies, of shape ``(n,)``.
+
+        That of a nucleus, whatever its coupling, so that those of several sites add up. Lines outside of the grid are
+        left out.
+        """
+        grid, step = even_grid(frequencies_mhz)
+        lines, strengths = self.lines
+        edges = np.append(grid - step / 2, grid[-1] + step / 2)
+        return np.asarray(np.histogram(lines, edges, weights=strengths)[0] / len(lines))
+
     def spectrum(self, frequencies_mhz: ArrayLike, fwhm_mhz: float = 0.0) -> FloatArray:
         """Spectrum of unit area on an even grid of absolute frequencies, of shape ``(n,)``.
 
@@ -138,15 +149,7 @@ class ExactPowder:
         fwhm_mhz
             Full width of a Gaussian broadening, at least about two steps for a smooth line.
         """
-        grid, step = even_grid(frequencies_mhz)
-        lines, strengths = self.lines
-        edges = np.append(grid - step / 2, grid[-1] + step / 2)
-        counts, _ = np.histogram(lines, edges, weights=strengths)
-        if not counts.any():
-            raise ConfigError(
-                f"no transition lies between {grid[0]:.6g} and {grid[-1]:.6g} MHz; shift or widen the spectrum"
-            )
-        return broaden(counts / (counts.sum() * step), step, fwhm_mhz)
+        return unit_area(self.strengths(frequencies_mhz), frequencies_mhz, fwhm_mhz)
 
 
 def even_grid(frequencies: ArrayLike) -> tuple[FloatArray, float]:
@@ -162,6 +165,22 @@ def even_grid(frequencies: ArrayLike) -> tuple[FloatArray, float]:
     if grid.ndim != 1 or len(grid) < 2 or not steps[0] > 0 or not np.allclose(steps, steps[0], rtol=1e-6):
         raise DataError("a spectrum needs frequencies in ascending order and even steps")
     return grid, float(steps[0])
+
+
+def unit_area(strengths: FloatArray, frequencies_mhz: ArrayLike, fwhm_mhz: float) -> FloatArray:
+    """Spectrum of unit area from the strength in each step of a grid.
+
+    Raises
+    ------
+    ConfigError
+        When there is no line.
+    """
+    grid, step = even_grid(frequencies_mhz)
+    if not strengths.any():
+        raise ConfigError(
+            f"no transition lies between {grid[0]:.6g} and {grid[-1]:.6g} MHz; shift or widen the spectrum"
+        )
+    return broaden(strengths / (strengths.sum() * step), step, fwhm_mhz)
 
 
 def broaden(spectrum: FloatArray, step: float, fwhm: float) -> FloatArray:

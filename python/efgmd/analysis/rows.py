@@ -1,6 +1,5 @@
 """One line of the table: Cq and eta of a nucleus on a site, with their errors."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +38,9 @@ class SiteRows:
         Mean tensors of the nuclei (less those of the committee) of each of M members, ``(M, N, 6)``, if any.
     member_scales
         By element, error over spread of the committee.
+    molecules
+        Number of the molecule of each atom, of shape ``(N,)``: nuclei of one molecule move together, and count as one
+        where the spread over nuclei tells the error. None if each nucleus has its own.
     """
 
     def __init__(
@@ -51,11 +53,13 @@ class SiteRows:
         instantaneous: bool = True,
         members: FloatArray | None = None,
         member_scales: dict[str, float] | None = None,
+        molecules: NDArray[np.int64] | None = None,
     ) -> None:
         self._average, self._series = average, series.series
         self._point_ps = block_ps * series.frames_per_point
         self._impose, self._instantaneous = impose_symmetry, instantaneous
         self._members, self._scales = members, member_scales or {}
+        self._molecules = np.arange(len(average.mean)) if molecules is None else molecules
 
     def row(self, nucleus: Nucleus, number: int, site: Site, target: float | None = None) -> dict[str, Any]:
         """JSON-able fields of a nucleus on site ``number``; ``target`` is the error of Cq to reach, MHz."""
@@ -65,7 +69,9 @@ class SiteRows:
         oriented = (self._average.mean[site.indices][:, None] @ six_rotation(site.rotations))[:, 0]
         oriented = oriented @ projector if self._impose else oriented
         over_time = BlockAverage().compute(series).estimate
-        estimate, origin = combine(over_time, mean_over_members(oriented))
+        numbers, molecule = np.unique(self._molecules[site.indices], return_inverse=True)
+        together = np.array([oriented[molecule == number].mean(axis=0) for number in range(len(numbers))])
+        estimate, origin = combine(over_time, mean_over_members(together))
         found = coupling(nucleus, estimate)
         convergence = ConvergenceCheck().compute(series, over_time).found
         model = self._model(site, estimate)
@@ -132,18 +138,11 @@ def _symmetrised(nucleus: Nucleus, estimate: Estimate, projector: FloatArray) ->
     forbidden = Estimate(
         estimate.mean @ rejector, rejector.T @ estimate.covariance @ rejector, estimate.degrees, 1.0, 1.0
     )
-    traceless = np.eye(6)
-    traceless[:3, :3] -= 1 / 3
-    free = round(float(np.trace(traceless @ projector)))
-    if free:
-        found = coupling(nucleus, allowed)
-        values = (found.cq, found.cq_error, found.cq_interval, found.eta, found.eta_error, found.eta_interval)
-    else:  # nothing but rounding is left, which has no direction and no asymmetry
-        allowed = replace(allowed, mean=np.zeros(6))
-        values = (0.0, 0.0, (0.0, 0.0), 0.0, None, None)
+    found = coupling(nucleus, allowed)
+    values = (found.cq, found.cq_error, found.cq_interval, found.eta, found.eta_error, found.eta_interval)
     names = ("cq_MHz", "cq_error_sampling_MHz", "cq_interval95_MHz", "eta", "eta_error_sampling", "eta_interval95")
     return {
-        "free_components": free,
+        "free_components": round(float(np.trace(projector))),
         "tensor_au": [float(value) for value in allowed.mean],
         **dict(zip(names, values, strict=True)),
         "forbidden_au": float(np.linalg.norm(six_to_matrix(forbidden.mean))),
@@ -191,5 +190,6 @@ def _coupling_fields(found: Coupling) -> dict[str, Any]:
         "pq_squared_MHz2": found.pq_squared,
         "pq_squared_error_MHz2": found.pq_squared_error,
         "nqr_MHz": list(found.nqr),
+        "nqr_error_sampling_MHz": None if found.nqr_error is None else list(found.nqr_error),
         "notes": list(found.notes),
     }

@@ -14,7 +14,7 @@ from efgmd.campaign.config import Sites
 from efgmd.campaign.sampling import cell_matrix
 from efgmd.campaign.spec import STRUCTURE_FILE
 from efgmd.errors import DataError
-from efgmd.tensors import rotate, six_to_matrix
+from efgmd.tensors import matrix_to_six, rotate, six_to_matrix
 from efgmd.trajectories.importing import ImportedRun
 
 FloatArray = NDArray[np.float64]
@@ -56,9 +56,11 @@ class RunSites:
         atoms = read(output / STRUCTURE_FILE, index=-1)
         assert isinstance(atoms, Atoms)
         self._start = atoms
+        chosen = Sites.model_validate(campaign["sites"])
+        self._impose = chosen.impose_symmetry
         analysis = TemperatureAnalysis(
             [],
-            Sites.model_validate(campaign["sites"]),
+            chosen,
             tuple(record["cells"]),
             tuple(campaign["structure"]["supercell"]),
         )
@@ -102,6 +104,8 @@ class RunSites:
         tensors = six_to_matrix(self._average.mean)
         for site in self.sites:
             mean = rotate(tensors[site.indices], site.rotations).mean(axis=0)
+            if self._impose:
+                mean = six_to_matrix(matrix_to_six(mean) @ site.projector)
             tensors[site.indices] = rotate(mean, np.swapaxes(site.rotations, 1, 2))
         atoms = Atoms(self._start.numbers, cell=cell_matrix(self._average.cell), pbc=True)
         atoms.set_scaled_positions(self._average.scaled)

@@ -20,6 +20,7 @@ _MOST_ATOMS = 1500
 # A structure whose framework has more inequivalent sites than this share of its atoms has no useful symmetry.
 _USEFUL_SHARE = 0.25
 _WIDENED = (1.0, 1.5, 2.0)
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,14 @@ class Site:
 
     @property
     def projector(self) -> FloatArray:
-        """Matrix ``(6, 6)`` that acts on six-vectors (as rows) and keeps what the site's own symmetry allows."""
-        return six_rotation(self.stabilizer).mean(axis=0)
+        """Matrix ``(6, 6)`` that acts on six-vectors (as rows) and keeps what the site's own symmetry allows.
+
+        It takes the trace away, too, so that nothing at all is left where symmetry allows nothing.
+        """
+        traceless = np.eye(6)
+        traceless[:3, :3] -= 1 / 3
+        kept = six_rotation(self.stabilizer).mean(axis=0) @ traceless
+        return np.where(np.abs(kept) < _ROUNDING, 0.0, kept)
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,8 @@ class PowderSpectrum:
         Raises
         ------
         ConfigError
-            When a coupling is too large for perturbation theory at this field, or lines fall outside of the width.
+            When a coupling is too large for perturbation theory at this field, or lines of a static spectrum of all
+            transitions fall outside of the width. Other spectra are cut off there.
         """
         for site in sites:
             self._check(site)

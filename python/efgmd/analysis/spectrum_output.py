@@ -2,6 +2,7 @@
 
 import csv
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from efgmd import larmor
-from efgmd.analysis.powder import ExactPowder
+from efgmd.analysis.powder import ExactPowder, unit_area, valid_coupling
 from efgmd.analysis.results import read_results
 from efgmd.analysis.spectra import PowderSpectrum, SpectrumSite, spectrum_reach
 from efgmd.analysis.table import frequency_text
@@ -87,8 +88,7 @@ class SpectrumRequest:
             raise ConfigError("a band of spectra (--band) is drawn for the kinds static and mas")
         if kind == "exact" and transitions == "central":
             raise ConfigError("the exact spectrum has all transitions; choose a width that shows the central one")
-        # The moment is not used: spectra start from Cq.
-        self._spin = nucleus(name).spin if spin is None else nucleus(name, 1.0, spin).spin
+        self._given_spin, self._spin = spin, Fraction(0)
         self._name, self._kind, self._spinning = name, kind, spinning_khz if kind == "mas" else 0.0
         self._transitions, self._width, self._points = transitions, width_khz, points
         self._broadening, self._show_band = broadening_khz, band
@@ -99,10 +99,18 @@ class SpectrumRequest:
         self._found: dict[str, Any] | None = None
 
     def add_coupling(self, cq: float | None, eta: float) -> None:
-        """Add a site with a given Cq (MHz) and eta."""
+        """Add a site with a given Cq (MHz) and eta.
+
+        Raises
+        ------
+        ConfigError
+            When they make no spectrum, and for nuclei that are not built in if their spin is not given.
+        """
         if cq is None:
             raise ConfigError("give a coupling constant (--cq, MHz) or the output folder of a campaign")
-        self._sites.append(SpectrumSite(cq, eta))
+        # The moment is not used: spectra start from Cq.
+        self._spin = nucleus(self._name, None if self._given_spin is None else 1.0, self._given_spin).spin
+        self._sites.append(SpectrumSite(*valid_coupling(cq, eta)))
         self._origin = {"given": "Cq and eta"}
 
     def add_campaign(self, folder: Path, temperature: float | None, cq: float | None) -> None:
@@ -111,22 +119,31 @@ class SpectrumRequest:
         Raises
         ------
         ConfigError
-            When the campaign has no such nucleus or temperature.
+            When the campaign has no such nucleus or temperature, or the nucleus has no coupling there.
         """
         if cq is not None:
             raise ConfigError("give either a campaign's folder or --cq, not both")
+        if self._given_spin is not None:
+            raise ConfigError("--spin is for --cq; a campaign has the spins of its nuclei")
         results = read_results(folder)
         entries = {float(entry["temperature_K"]): entry for entry in results["temperatures"]}
         chosen = min(entries) if temperature is None else temperature
         if chosen not in entries:
             raise ConfigError(f"{folder} has no results at {chosen:g} K; it has {', '.join(f'{t:g}' for t in entries)}")
+        if self._name not in results["nuclei"]:
+            raise ConfigError(f"{folder} has no results for {self._name}; it has {', '.join(results['nuclei'])}")
+        self._spin = Fraction(results["nuclei"][self._name]["spin"])
         for site in entries[chosen]["sites"]:
-            if site["nucleus"] == self._name:
+            if site["nucleus"] != self._name:
+                continue
+            self._zeros += int(site["compatible_with_zero"])
+            if site["cq_MHz"]:  # otherwise zero by symmetry
                 errors = site["cq_error_sampling_MHz"], site["eta_error_sampling"]
                 self._sites.append(SpectrumSite(site["cq_MHz"], site["eta"], site["count"], *errors))
-                self._zeros += int(site["compatible_with_zero"])
         if not self._sites:
-            raise ConfigError(f"{folder} has no results for {self._name}; it has {', '.join(results['nuclei'])}")
+            raise ConfigError(
+                f"{folder}: {self._name} has no coupling at {chosen:g} K, by symmetry; there are no lines"
+            )
         self._origin = {"campaign": results["campaign_file"], "temperature_K": chosen}
 
     def compute(self) -> "SpectrumRequest":
@@ -169,6 +186,9 @@ class SpectrumRequest:
             abs(site.cq) + (_BAND_REACH * (site.cq_error or 0.0) if self._show_band else 0.0) for site in self._sites
         ]
         reach = spectrum_reach(self._spin, max(sizes), field, self._transitions)
+        if self._kind == "exact":  # without a field the lines are those of NQR
+            highest = max(nqr_transitions(self._spin, site.cq, site.eta)[0].max() for site in self._sites)
+            reach = max(reach, float(highest) - field)
         if self._kind == "mas" and self._transitions == "central" and self._spinning > 1000 * reach:
             reach *= _NARROWED
         width = self._width / 1000 if self._width is not None else 2 * _MARGIN * reach
@@ -178,12 +198,11 @@ class SpectrumRequest:
         if self._kind == "exact":
             grid = field + (np.arange(self._points) - self._points // 2) * step
             grid = grid[grid > step]
-            weights = np.array([site.weight for site in self._sites])
-            parts = [
-                ExactPowder(self._spin, site.cq, site.eta, field, _ORIENTATIONS).compute().spectrum(grid, fwhm)
-                for site in self._sites
-            ]
-            offsets, intensity = grid - field, np.tensordot(weights / weights.sum(), parts, axes=1)
+            strengths = np.zeros(len(grid))
+            for site in self._sites:
+                powder = ExactPowder(self._spin, site.cq, site.eta, field, _ORIENTATIONS).compute()
+                strengths += site.weight * powder.strengths(grid)
+            offsets, intensity = grid - field, unit_area(strengths, grid, fwhm)
         else:
             simulated = PowderSpectrum(
                 self._spin, field, width, self._points, self._spinning, self._transitions, 1000 * fwhm

@@ -55,7 +55,8 @@ def coupling_text(site: dict[str, Any], *others: float) -> str:
     """Cq with its sampling error and others; a bound where it is compatible with zero; marked where errors are poor."""
     mark = f" {ROUGH}" if site["error_is_rough"] else ""
     if site["compatible_with_zero"] and site["cq_interval95_MHz"]:
-        return f"|Cq| < {frequency_text(site['cq_interval95_MHz'][1])}{mark}"
+        bound = site["cq_interval95_MHz"][1]
+        return f"|Cq| < {frequency_text(bound)}{mark}" if bound else "0 by symmetry"
     return frequency_text(site["cq_MHz"], site["cq_error_sampling_MHz"], *others) + mark
 
 

@@ -11,9 +11,11 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from efgmd.analysis.averaging import NucleusAverage, SiteSeries
+from efgmd.analysis.axes import AxisFollower, AxisFrame
 from efgmd.analysis.following import FrameFollower
 from efgmd.analysis.groups import GroupFinder
 from efgmd.analysis.lattice import LatticeAverage, unique_axes
+from efgmd.analysis.molecules import molecule_numbers
 from efgmd.analysis.rows import SiteRows
 from efgmd.analysis.sites import Site, SiteFinder, expand, fold
 from efgmd.analysis.statistics import BlockAverage, Estimate
@@ -90,7 +92,7 @@ class TemperatureAnalysis:
         opened = self.open_run(folder, atoms)
         run, store, follower = opened.run, opened.store, opened.follower
         finder = self.find_sites(opened.average, atoms)
-        rows = self._rows(opened, self.choose_sites(finder, atoms))
+        rows = self._rows(opened, self.choose_sites(finder, atoms), atoms)
         symmetry = finder.symmetry
         return {
             "temperature_K": run.temperature,
@@ -103,7 +105,7 @@ class TemperatureAnalysis:
             "seed": run.seed,
             "versions_of_run": store.header.get("versions", {}),
             "measured": {name: _scalar(store.sample(name)) for name in ("temperature", "pressure", "potential_energy")},
-            "lattice": self._lattice(store),
+            "lattice": self._lattice(store, follower.axis),
             "symmetry": {
                 "space_group": symmetry.space_group,
                 "tolerance_angstrom": symmetry.tolerance,
@@ -121,16 +123,20 @@ class TemperatureAnalysis:
             "sites": rows,
         }
 
-    def sites_of(self, folder: Path, atoms: Atoms) -> list[Site]:
-        """Sites that the mean structure of a run shows; ``folder`` and ``atoms`` as for `compute`."""
-        return self.choose_sites(self.find_sites(self.open_run(folder, atoms).average, atoms), atoms)
+    def rows(
+        self, folder: Path, atoms: Atoms, sites: list[Site], onto: AxisFrame | None = None
+    ) -> list[dict[str, Any]]:
+        """The entry ``sites`` of a run's results with nuclei grouped into given sites instead of its own.
 
-    def rows(self, folder: Path, atoms: Atoms, sites: list[Site]) -> list[dict[str, Any]]:
-        """The entry ``sites`` of a run's results with nuclei grouped into given sites instead of its own."""
-        return self._rows(self.open_run(folder, atoms), sites)
+        The sites are those of the crystal ``onto``, which the run is laid onto, where axes are followed.
+        """
+        return self._rows(self.open_run(folder, atoms, onto), sites, atoms)
 
-    def open_run(self, folder: Path, atoms: Atoms) -> "OpenedRun":
-        """Follow and average the frames of a run; parameters and errors as for `compute`."""
+    def open_run(self, folder: Path, atoms: Atoms, onto: AxisFrame | None = None) -> "OpenedRun":
+        """Follow and average the frames of a run; parameters and errors as for `compute`.
+
+        With ``onto``, the run is laid onto the crystal of another one if axes are followed.
+        """
         run = read_run(folder)
         store = Store(folder / STORE_FILE)
         if store.identity != run.identity:
@@ -138,13 +144,13 @@ class TemperatureAnalysis:
         if len(store.block_steps) == 0:
             raise StoreError(f"{store.path} holds no complete block of samples yet; let the run continue")
         block_ps = run.sampling_steps * run.samples_per_block * run.timestep_fs / 1000
-        follower = self._follower.compute(store, atoms, store.block_steps, store.block("cell"), block_ps)
+        follower = self._follower.compute(store, atoms, store.block_steps, store.block("cell"), block_ps, onto)
         average = NucleusAverage()
         for frames in follower.followed.frames():
             average.compute(frames)
         return OpenedRun(run, store, follower, average, block_ps)
 
-    def _rows(self, opened: "OpenedRun", sites: list[Site]) -> list[dict[str, Any]]:
+    def _rows(self, opened: "OpenedRun", sites: list[Site], atoms: Atoms) -> list[dict[str, Any]]:
         run = opened.run
         series = SiteSeries(sites, len(opened.store.block_steps))
         for frames in opened.follower.followed.frames():
@@ -161,6 +167,7 @@ class TemperatureAnalysis:
             instantaneous=not (isinstance(run, ImportedRun) and run.averaged),
             members=np.array([member.mean for member in members]) if members and members[0].count else None,
             member_scales=None if isinstance(run, ImportedRun) else run.spread_scales,
+            molecules=molecule_numbers(atoms, self._sites.framework),
         )
         return [
             rows.row(nucleus, number, site, self._target_error.get(nucleus.name))
@@ -186,15 +193,17 @@ class TemperatureAnalysis:
             sites = [site for site in sites if site.element not in inside] + self._follower.molecular.sites
         return GroupFinder(self._sites.groups).compute(sites, atoms) if self._sites.groups else sites
 
-    def _lattice(self, store: Store) -> dict[str, Any]:
-        means = LatticeAverage(self._cells).compute(store.sample("cell")).means
+    def _lattice(self, store: Store, axis: AxisFollower | None) -> dict[str, Any]:
+        cell = store.sample("cell")
+        followed = cell if axis is None else axis.cells(store.sample_steps, cell)
+        means = LatticeAverage(self._cells).compute(followed).means
         names = ("a", "b", "c", "alpha", "beta", "gamma")
         return {
             "supercell": _named(names, means.parameters),
             "pseudocubic": _named(names[:3], means.per_cell),
             "volume": _named(("volume",), means.volume)["volume"],
             "cells": list(self._cells),
-            "unique_axes": unique_axes(store.sample("cell"), self._cells),
+            "unique_axes": unique_axes(cell, self._cells),
         }
 
 

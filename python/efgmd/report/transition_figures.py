@@ -63,10 +63,10 @@ def draw_nqr_lines(axes: Axes, results: dict[str, Any], nucleus: str) -> None:
     factor, unit = unit_for(lines)
     for (name, found), (colour, marker, dash) in zip(series.items(), cycle(STYLES), strict=False):
         sticks = [
-            (factor * line, kelvin.index(temperature), factor * line * _relative_error(site))
+            (factor * line, kelvin.index(temperature), factor * error)
             for temperature, site in found
             if _shown(site)
-            for line in site["nqr_MHz"]
+            for line, error in zip(site["nqr_MHz"], _line_errors(site), strict=True)
         ]
         if not sticks:
             continue
@@ -89,8 +89,8 @@ def draw_nqr_lines(axes: Axes, results: dict[str, Any], nucleus: str) -> None:
     name_series(axes, len(series), above=len(series) > 1)
 
 
-def _relative_error(site: dict[str, Any]) -> float:
-    return (site["cq_error_sampling_MHz"] or 0.0) / abs(site["cq_MHz"])
+def _line_errors(site: dict[str, Any]) -> list[float]:
+    return site["nqr_error_sampling_MHz"] or [0.0] * len(site["nqr_MHz"])
 
 
 def has_nqr_lines(results: dict[str, Any], nucleus: str) -> bool:
