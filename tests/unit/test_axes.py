@@ -246,3 +246,31 @@ def test_tumbling_molecules_keep_their_tensors():
     assert len(inside.sites) == n and all(len(site.indices) == 2 for site in inside.sites)
     with pytest.raises(DataError, match="fewer than three atoms"):
         MolecularFrame(Atoms("PbOH", positions=[[0, 0, 0], [4, 4, 4], [4, 4, 5]], cell=[8] * 3, pbc=True), ("Pb",))
+
+
+def test_a_molecular_frame_in_a_cell_that_shears():
+    """The frame of the molecule already turns with everything: the cell's own rotation must not be undone on top."""
+    rng, count = np.random.default_rng(6), 300
+    start = molecule("NH3")
+    start.cell, start.pbc = np.eye(3) * 8, True
+    start.positions += 4 - start.positions.mean(axis=0)
+    start += Atoms("Pb", positions=[[0, 0, 0]])
+    cell = np.tile([8.0, 8, 8, 0, 0, 0], (count, 1))
+    cell[:, 3:] = rng.normal(0, 0.8, (count, 3))  # tilts of 6 degrees
+    own, rotations = l2_to_cartesian(rng.normal(size=5)), Rotation.random(count, rng=rng).as_matrix()
+    positions = np.zeros((count, 5, 3))
+    positions[:, :4] = (start.positions[:4] - 4) @ np.swapaxes(rotations, 1, 2) + 4
+    efg = np.zeros((count, 5, 6))
+    efg[:, :4] = matrix_to_six(rotate(own, rotations))[:, None]
+    undone = CellFrame(cell.mean(axis=0), np.ones(5, dtype=bool)).rotations(cell)
+    efg[:, 4] = matrix_to_six(rotate(own, np.swapaxes(undone, 1, 2)))  # lead turns with the cell
+    scaled = positions @ np.linalg.inv(cell_matrix(cell))
+    trajectory = Trajectory(
+        start.get_chemical_symbols(), TensorFrames(np.arange(count), cell, efg, np.ones((count, 5)), scaled)
+    )
+    follower = FrameFollower(Sites(frame="molecule", framework=("Pb",)), (1, 1, 1))
+    followed = follower.compute(trajectory, start, np.arange(count), cell, 0.1).followed
+    average = NucleusAverage()
+    for frames in followed.frames():
+        average.compute(frames)
+    np.testing.assert_allclose(average.mean, np.tile(matrix_to_six(own), (5, 1)), atol=1e-9)

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 from crystals import perovskite, point_charge_tensors
+from scipy.spatial.transform import Rotation
 
 from efgmd.analysis.averaging import NucleusAverage, SiteSeries
 from efgmd.analysis.groups import GroupFinder
 from efgmd.analysis.rows import SiteRows
-from efgmd.analysis.sites import SiteFinder
+from efgmd.analysis.sites import Site, SiteFinder
+from efgmd.analysis.table import coupling_text, eta_text
 from efgmd.campaign.config import Group
 from efgmd.errors import ConfigError
 from efgmd.nuclei import nucleus
@@ -139,3 +141,40 @@ def test_series_is_coarsened_where_memory_is_short():
     assert short.frames_per_point == 5 and short.series.shape == (10, len(SITES), 6)
     np.testing.assert_allclose(short.series, full.reshape(10, 5, len(SITES), 6).mean(axis=1), atol=1e-12)
     assert six_to_matrix(full).shape[-2:] == (3, 3)
+
+
+def test_nuclei_of_one_molecule_count_once():
+    """Three protons that turn together tell the error no better than one: the reported one is that of the scatter."""
+    rng, reported, means = np.random.default_rng(4), [], []
+    site = Site("H", "N", np.arange(24), np.tile(np.eye(3), (24, 1, 1)), np.eye(3)[None])
+    for _ in range(60):
+        # Orientations that hardly change within the run: only the spread over molecules tells the error.
+        slow = l2_to_cartesian(rng.normal(size=(8, 5)))[np.repeat(np.arange(8), 3)]
+        efg = matrix_to_six(slow + l2_to_cartesian(0.1 * rng.normal(size=(40, 24, 5))))
+        chunk = TensorFrames(np.arange(40), np.ones((40, 6)), efg, np.ones((40, 24)), np.zeros((40, 24, 3)))
+        rows = SiteRows(
+            NucleusAverage().compute(chunk),
+            SiteSeries([site], 40).compute(chunk),
+            0.1,
+            molecules=np.repeat(np.arange(8), 3),
+        )
+        row = rows.row(nucleus("2H"), 0, site)
+        assert row["error_from"] == "spread over nuclei" and row["degrees_of_freedom"] == 7
+        reported.append(np.trace(row["covariance_au"]))
+        means.append(row["tensor_au"])
+    assert np.mean(reported) == pytest.approx(np.sum(np.square(means), axis=1).mean(), rel=0.25)
+
+
+def test_what_symmetry_imposes_has_no_error_and_no_coupling_is_none():
+    for row in noisy_rows(True).values():
+        if row["symmetrised"]["free_components"] == 1:
+            assert row["eta"] == 0 and row["eta_error_sampling"] == 0
+            assert eta_text(row) == "0"
+    cubic = Rotation.create_group("O").as_matrix()
+    site = Site("N", "a", np.arange(4), np.tile(np.eye(3), (4, 1, 1)), cubic)
+    efg = matrix_to_six(l2_to_cartesian(np.random.default_rng(1).normal(size=(40, 4, 5))))
+    chunk = TensorFrames(np.arange(40), np.ones((40, 6)), efg, np.ones((40, 4)), np.zeros((40, 4, 3)))
+    average, series = NucleusAverage().compute(chunk), SiteSeries([site], 40).compute(chunk)
+    row = SiteRows(average, series, 0.1, impose_symmetry=True).row(nucleus("14N"), 0, site)
+    assert row["tensor_au"] == [0.0] * 6 and row["compatible_with_zero"]
+    assert coupling_text(row) == "0 by symmetry" and row["notes"] == ["zero by the symmetry of the site"]

@@ -163,6 +163,11 @@ def test_spectra_of_couplings(tmp_path):
         (["-n", "2H", "--cq", 0.1, "--field", 9.4, "-o", "spectrum.txt"], r"\.png"),
         (["-n", "2H", "--cq", 0.1, "--kind", "nqr", "--band"], "static and mas"),
         (["-n", "1H", "--cq", 0.1, "--kind", "nqr"], "spin 1/2"),
+        (["-n", "14N", "--cq", 0, "--kind", "nqr"], "finite and not zero"),
+        (["-n", "14N", "--cq", "nan", "--kind", "nqr"], "finite and not zero"),
+        (["-n", "14N", "--cq", 0.5, "--eta", 1.5, "--kind", "nqr"], "between 0 and 1"),
+        (["-n", "14N", "--cq", 0.5, "--spin", "3/2", "--kind", "nqr"], "14N has spin 1, not 3/2"),
+        (["-n", "45Sc", "--cq", 0.5, "--spin", "abc", "--kind", "nqr"], "a number such as 3 or 7/2, got abc"),
         (["-n", "127I", "--cq", 500, "--kind", "exact", "--field", 9.4, "--transitions", "central"], "central"),
     ],
 )

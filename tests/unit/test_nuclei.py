@@ -47,7 +47,14 @@ def test_names_that_are_no_nucleus_are_refused(name):
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"moment_mb": 0.0}, {"moment_mb": float("nan")}, {"moment_mb": 1.0, "spin": 0.5}, {}]
+    "arguments",
+    [
+        {"moment_mb": 0.0},
+        {"moment_mb": float("nan")},
+        {"moment_mb": 1.0, "spin": 0.5},
+        {"moment_mb": 1.0, "spin": "x"},
+        {},
+    ],
 )
 def test_unknown_nuclei_need_a_spin_and_a_moment(arguments):
     with pytest.raises(ConfigError):

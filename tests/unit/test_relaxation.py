@@ -194,3 +194,11 @@ def test_mistakes_are_told():
         integer.longitudinal("central")
     with pytest.raises(ConfigError, match="central"):
         integer.central_transverse()
+
+
+def test_lines_that_a_mean_coupling_holds_apart_decay_by_themselves():
+    """Spin 1: the term with J_1 that exchanges the two coherences drops out, 5 J_1 becomes 3 J_1."""
+    j0, j1, j2 = densities = np.array([3.0, 2.0, 0.7])
+    found = QuadrupolarRelaxation(1).compute(densities)
+    assert found.transverse().initial_rate == pytest.approx((3 * j0 + 5 * j1 + 2 * j2) / 16)
+    assert found.transverse("resolved").initial_rate == pytest.approx((3 * j0 + 3 * j1 + 2 * j2) / 16)

@@ -7,6 +7,7 @@ import pytest
 
 from efgmd.analysis.powder import ExactPowder, PakePattern
 from efgmd.analysis.spectra import PowderSpectrum, SpectrumSite, quadrupole_frequency, spectrum_reach
+from efgmd.analysis.spectrum_output import SpectrumRequest
 from efgmd.errors import ConfigError, DataError
 from efgmd.larmor import larmor_mhz
 from efgmd.nuclei import nqr_lines, nqr_transitions
@@ -185,3 +186,34 @@ def test_mistakes_are_told(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", missing)
     with pytest.raises(ConfigError, match=r"efgmd\[spectra\]"):
         PowderSpectrum(1, 92.0, 0.3)
+
+
+def test_sites_of_an_exact_spectrum_add_up_by_what_the_window_holds():
+    """27Al with a tiny and a large coupling, window on the centre: of the latter not all is in it."""
+    request = SpectrumRequest("27Al", "exact", larmor_mhz=156.0, width_khz=600.0, points=512)
+    for cq in (0.05, 6.0):
+        request.add_coupling(cq, 0.0)
+    found = request.compute().results
+    offset, intensity = np.array(found["offset_kHz"]), np.array(found["intensity_per_kHz"])
+    # Strengths of the five transitions are 5, 8, 9, 8, 5; satellites of 6 MHz spread over 0.9 and 1.8 MHz either side.
+    inside = 9 / 35 + 2 / 35 * sum(strength * share_below(300.0, 900.0 * order) for strength, order in ((8, 1), (5, 2)))
+    narrow = intensity[np.abs(offset) < 16].sum() * (offset[1] - offset[0])
+    assert narrow == pytest.approx((1 + 9 / 35) / (1 + inside), abs=0.02)
+
+
+def share_below(reach, splitting):
+    """Share of a powder with |splitting (3 cos^2 - 1)/2| below ``reach``."""
+    cosine = np.linspace(0, 1, 100001)
+    return np.mean(np.abs(splitting * (3 * cosine**2 - 1) / 2) < reach)
+
+
+@pytest.mark.parametrize("larmor", [0.0, 0.01])
+def test_default_width_holds_the_lines_of_a_weak_field(larmor):
+    request = SpectrumRequest("14N", "exact", larmor_mhz=larmor, points=512)
+    request.add_coupling(1.0, 0.9)
+    found = request.compute().results
+    highest = nqr_lines(1, 1.0, 0.9).max()
+    frequencies, intensity = np.array(found["offset_kHz"]) / 1000 + larmor, np.array(found["intensity_per_kHz"])
+    assert 1.01 * highest < frequencies.max() < 2 * highest
+    near = np.abs(frequencies - highest) < 0.05
+    assert intensity[near].sum() > 0.1 * intensity.sum()

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from efgmd.analysis.couplings import coupling
-from efgmd.analysis.statistics import BlockAverage, mean_over_members, statistical_inefficiency
+from efgmd.analysis.couplings import compatible_with_zero, coupling
+from efgmd.analysis.model_error import model_estimate
+from efgmd.analysis.statistics import BlockAverage, Estimate, mean_over_members, statistical_inefficiency
 from efgmd.errors import DataError
 from efgmd.nuclei import nucleus
 from efgmd.tensors import asymmetry, l2_to_cartesian, matrix_to_six, principal_values
@@ -123,3 +124,48 @@ def test_error_of_a_coupling_matches_its_scatter():
     assert np.mean([item.cq_error for item in found]) == pytest.approx(scatter, rel=0.15)
     eta_scatter = np.std([item.eta for item in found])
     assert np.mean([item.eta_error for item in found]) == pytest.approx(eta_scatter, rel=0.15)
+
+
+@pytest.mark.parametrize("free", [1, 2, 3, 5])
+def test_zero_is_tested_in_the_components_that_symmetry_leaves(free):
+    """5 % of noise is taken for a coupling, and a signal of four standard errors in one component is not noise."""
+    axes = np.linalg.qr(np.random.default_rng(7).normal(size=(5, 5)))[0][:free]
+    rng, runs, noise, signal = np.random.default_rng(9), 600, 0, 0
+    for _ in range(runs):
+        series = rng.normal(size=(100, free))
+        for kick in (0.0, 0.5):  # five standard errors of the mean
+            moved = (series + kick * np.eye(free)[0]) @ axes
+            found = compatible_with_zero(BlockAverage().compute(matrix_to_six(l2_to_cartesian(moved))).estimate)
+            noise, signal = noise + found * (kick == 0), signal + found * (kick > 0)
+    assert noise / runs == pytest.approx(0.95, abs=0.03)
+    assert signal / runs < (0.02 if free < 3 else 0.1)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_coupling_of_the_smallest_committees(count):
+    members = np.random.default_rng(2).normal(0, 0.01, (count, 5))
+    deviations = matrix_to_six(l2_to_cartesian(members - members.mean(axis=0)))
+    found = coupling(nucleus("127I"), model_estimate(matrix_to_six(axial(3.0, 0.1)), deviations, 1.0))
+    assert found.cq_error > 0 and found.cq_interval[0] < found.cq < found.cq_interval[1] and not found.is_zero
+
+
+def test_error_of_nqr_lines_matches_their_scatter():
+    """Lines nu+ and nu- of a spin 1 share the error of Cq, nu0 = eta Cq/2 has nearly all of its from eta."""
+    rng, found = np.random.default_rng(4), []
+    for _ in range(200):
+        noise = matrix_to_six(l2_to_cartesian(0.2 * rng.normal(size=(100, 5))))
+        found.append(coupling(nucleus("14N"), BlockAverage().compute(matrix_to_six(axial(1.0, 0.4)) + noise).estimate))
+    scatter = np.std([item.nqr for item in found], axis=0)
+    np.testing.assert_allclose(np.mean([item.nqr_error for item in found], axis=0), scatter, rtol=0.15)
+
+
+def test_what_symmetry_forbids_is_zero_without_an_error():
+    mean, covariance = matrix_to_six(axial(1.0, 0.0)), np.diag([0.25, 0.25, 1.0, 0, 0, 0]) * 1e-4
+    covariance[:3, :3] = 1e-4 * np.outer([-0.5, -0.5, 1.0], [-0.5, -0.5, 1.0])
+    rounding = 1e-17 * np.array([1.0, -1, 0, 1, 0, 0])
+    found = coupling(nucleus("14N"), Estimate(mean + rounding, covariance, 30, 1.0, 31.0))
+    assert (found.eta, found.eta_error, found.eta_interval) == (0.0, 0.0, (0.0, 0.0)) and found.cq_error > 0
+    assert found.notes == ("eta is zero by the symmetry of the site",)
+    nothing = coupling(nucleus("14N"), Estimate(np.zeros(6), np.zeros((6, 6)), 30, 1.0, 31.0))
+    assert nothing.is_zero and nothing.cq_interval == (0.0, 0.0) and nothing.nqr == ()
+    assert nothing.notes == ("zero by the symmetry of the site",)

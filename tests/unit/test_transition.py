@@ -303,3 +303,12 @@ def test_chosen_order_parameters_law_and_exponent(tmp_path):
     (entry,) = transition["order_parameters"]
     assert entry["kind"] == "strain" and [found["law"] for found in entry["fits"]] == ["power law, exponent 0.5"]
     assert holds(entry["interval95_K"])
+
+
+@pytest.mark.parametrize("components", [1.0, 2.0, 5.0])
+def test_an_upper_bound_is_never_zero(components):
+    """However small a length happens to come out, lengths of two standard errors are not excluded by it."""
+    ends = [Magnitude(size, 1.0, components).interval for size in (1e-3, 0.1, 0.5, 1.0, 2.0)]
+    assert all(low == 0 and high > 2.5 for low, high in ends) and ends == sorted(ends)
+    assert Magnitude(40.0, 1.0, components).interval == pytest.approx((38.04, 41.96), abs=0.1)
+    assert Magnitude.below(3.0).interval == pytest.approx((0.0, 3.0))

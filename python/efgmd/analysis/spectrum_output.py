@@ -186,9 +186,9 @@ class SpectrumRequest:
             abs(site.cq) + (_BAND_REACH * (site.cq_error or 0.0) if self._show_band else 0.0) for site in self._sites
         ]
         reach = spectrum_reach(self._spin, max(sizes), field, self._transitions)
-        if self._kind == "exact":  # without a field the lines are those of NQR
-            highest = max(nqr_transitions(self._spin, site.cq, site.eta)[0].max() for site in self._sites)
-            reach = max(reach, float(highest) - field)
+        if self._kind == "exact":  # in a weak field the lines are those of NQR, each split by up to 2I times the field
+            highest = max(float(nqr_transitions(self._spin, site.cq, site.eta)[0].max()) for site in self._sites)
+            reach = max(highest - field, min(reach, highest + (2 * float(self._spin) - 1) * field))
         if self._kind == "mas" and self._transitions == "central" and self._spinning > 1000 * reach:
             reach *= _NARROWED
         width = self._width / 1000 if self._width is not None else 2 * _MARGIN * reach
