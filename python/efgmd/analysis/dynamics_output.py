@@ -35,7 +35,7 @@ def print_dynamics(results: dict[str, Any], console: Console) -> None:
     table = Table(box=SIMPLE, padding=(0, 1))
     table.add_column("T (K)", justify="right", no_wrap=True)
     table.add_column("nucleus", no_wrap=True)
-    for name in ("tau (ps)", "Cq moving", "T1", "T2", "T2 resolved"):
+    for name in ("tau (ps)", "Cq moving", "T1", "T2"):
         table.add_column(name, justify="right", no_wrap=True)
     for entry in results["temperatures"]:
         for index, site in enumerate(entry["sites"]):
@@ -48,7 +48,6 @@ def print_dynamics(results: dict[str, Any], console: Console) -> None:
                 frequency_text(site["fluctuating_cq_MHz"]),
                 shorter + time_text(relaxation.get("T1_s"), relaxation.get("T1_error_s")),
                 shorter + time_text(relaxation.get("T2_s"), None),
-                shorter + time_text(relaxation.get("T2_resolved_s"), None),
             )
         table.add_section()
     console.print(table)
@@ -58,7 +57,7 @@ def print_dynamics(results: dict[str, Any], console: Console) -> None:
     largest = max(site["narrowing"] for entry in results["temperatures"] for site in entry["sites"])
     lines = [
         f"T1 and T2 {field}, {where}, quadrupolar relaxation only; ± sampling error (68 %)",
-        "T2 where all transitions have one frequency; resolved, where a mean coupling holds their lines apart",
+        "T2 where all transitions have one frequency; if a mean coupling holds them apart, T2_resolved_s in dynamics.json",
         f"2 pi Cq tau is at most {largest:.2g}; averaging the tensors over the motion needs it below {FAST:g}",
     ]
     found: dict[str, list[str]] = {}
