@@ -104,6 +104,34 @@ def test_other_settings_in_the_same_folder_are_refused(capsys, toy):
     lines = refused(capsys, toy, path.read_text().replace("seed: 5", "seed: 6"), "--output", output)
     assert "other settings or models" in lines[0]
     assert (output / "T0080K" / "efg.h5").read_bytes() == before
+    assert (output / "results.json").exists() and (output / "report.html").exists()  # nothing is lost
+
+
+def test_somebodys_own_files_are_not_overwritten(capsys, toy):
+    own = toy / "own"
+    own.mkdir()
+    (own / "structure.extxyz").write_text((toy / "cell.extxyz").read_text())
+    lines = refused(capsys, toy, CAMPAIGN.replace("cell.extxyz", "own/structure.extxyz"), "--output", own)
+    assert "has a structure.extxyz that efgmd run did not write" in lines[0]
+    assert (own / "structure.extxyz").read_text() == (toy / "cell.extxyz").read_text()
+    lines = refused(capsys, toy, CAMPAIGN, "--output", toy / "cell.extxyz")
+    assert "cannot make the output folder" in lines[0]
+    lines = refused(capsys, toy, CAMPAIGN + "[1, 2]: 3\n")
+    assert "a list cannot name a field" in lines[0]
+
+
+def test_start_of_a_run_that_was_never_described_is_written_again(toy, tmp_path):
+    """A kill between the start file and run.json leaves a structure that nothing vouches for."""
+    from ase.io import read
+
+    path = toy / "again.yaml"
+    path.write_text(CAMPAIGN.replace("0.12", "0.02").replace("[80, 100]", "[80]"))
+    left = tmp_path / "T0080K"
+    left.mkdir()
+    (left / "start.data").write_text("of another structure\n")
+    assert efgmd("run", path, "--output", tmp_path).returncode == 0
+    written = read(left / "start.data", format="lammps-data", style="atomic")
+    assert len(written) == 16
 
 
 def test_check_runs_nothing(toy):

@@ -123,6 +123,13 @@ def test_trajectory_of_the_campaign_itself_can_be_read(same_run):
         (["cell.extxyz", "--structure", "cell.extxyz", "--nuclei", "14N", *OPTIONS[2:4]], "no N in"),
         (["cell.extxyz", "--structure", "cell.extxyz", "--nuclei", "13C", *OPTIONS[2:4]], "13C has spin 1/2"),
         (["cell.extxyz", "--structure", "none.cif", *OPTIONS[:4]], "cannot read none.cif"),
+        (
+            ["cell.extxyz", "--structure", "cell.extxyz", *OPTIONS[:2], "--temperature", "nan"],
+            "kelvin above 0, got nan",
+        ),
+        (["cell.extxyz", "--block", "0"], "--block"),
+        (["cell.extxyz", "--supercell", "0", "1", "1"], "--supercell"),
+        (["cell.extxyz", "--timestep-fs", "-1"], "--timestep-fs"),
         (["."], "holds no readable campaign.json"),
         ([".", "--follow-axis", "--skip-ps", "2"], "recorded in it: --follow-axis, --skip-ps are for files"),
     ],

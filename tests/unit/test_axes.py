@@ -274,3 +274,28 @@ def test_a_molecular_frame_in_a_cell_that_shears():
     for frames in followed.frames():
         average.compute(frames)
     np.testing.assert_allclose(average.mean, np.tile(matrix_to_six(own), (5, 1)), atol=1e-9)
+
+
+@pytest.mark.parametrize("wrapped", ["frames", "start", "both"])
+def test_molecules_across_the_faces_of_the_cell(wrapped):
+    """Atoms of a molecule may be listed at different periodic images, in the structure as a CIF has it or in frames."""
+    rng, count = np.random.default_rng(8), 60
+    single = molecule("CH4")
+    start = Atoms("Pb", positions=[[4, 4, 4]], cell=[8.0] * 3, pbc=True) + single  # the carbon sits at a corner
+    own = l2_to_cartesian(rng.normal(size=(5, 5)))
+    efg, scaled = np.zeros((count, 6, 6)), np.zeros((count, 6, 3))
+    for frame in range(count):
+        rotation = Rotation.random(rng=rng).as_matrix()
+        positions = start.positions.copy()
+        positions[1:] = single.positions @ rotation.T
+        scaled[frame] = positions / 8.0
+        efg[frame, 1:] = matrix_to_six(rotate(own, rotation))
+    if wrapped != "start":
+        scaled %= 1.0
+    if wrapped != "frames":
+        start.wrap()
+    cell = np.tile([8.0, 8, 8, 0, 0, 0], (count, 1))
+    turned = MolecularFrame(start, ("Pb",)).apply(
+        TensorFrames(np.arange(count), cell, efg, np.ones((count, 6)), scaled)
+    )
+    np.testing.assert_allclose(turned.efg[:, 1:], np.tile(matrix_to_six(own), (count, 1, 1)), atol=1e-9)

@@ -161,3 +161,9 @@ def test_frames_without_tensors_are_refused_unless_asked_for(tmp_path):
     with pytest.raises(DataError, match=r"in\.xyz, frame 0: has no efg under the key 'efg'"):
         converted([tmp_path / "in.xyz"], tmp_path / "out.xyz")
     assert "0 of them with EFG tensors" in converted([tmp_path / "in.xyz"], tmp_path / "out.xyz", keep_unlabelled=True)
+
+
+def test_only_extended_xyz_is_compressed(tmp_path):
+    for name in ("out.magres.gz", "out.csv.gz"):
+        with pytest.raises(ConfigError, match="only extended XYZ is written compressed"):
+            write_frames(tmp_path / name, [corundum()])

@@ -307,3 +307,14 @@ def test_formats_are_named_where_one_is_unknown(tmp_path):
         read_frames(path, file_format="abinit")
     path.rename(tmp_path / "run.txt")
     assert recognise(tmp_path / "run.txt").name == "vasp"
+
+
+def test_joined_outcars_keep_their_own_tensors(tmp_path):
+    """Numbers of ionic steps start again in each of the outputs that were joined."""
+    parts = [[corundum(0), corundum(1)], [corundum(2)], [corundum(3), corundum(4)]]
+    (tmp_path / "OUTCAR").write_text("".join(outcar(part) for part in parts))
+    found = read_frames(tmp_path / "OUTCAR")
+    assert len(found) == 5
+    for frame, true in zip(found, sum(parts, []), strict=True):
+        np.testing.assert_allclose(frame.positions, true.positions, atol=1e-4)
+        np.testing.assert_allclose(frame.arrays["efg"], true.arrays["efg"], atol=1e-4)

@@ -15,7 +15,7 @@ from efgmd.campaign.trajectory import append_frame
 from efgmd.errors import DataError
 from efgmd.store import Store
 from efgmd.tensors import l2_to_cartesian, matrix_to_six, rotate, six_to_matrix
-from efgmd.trajectories.dump import Dump
+from efgmd.trajectories.dump import Dump, is_dump
 from efgmd.trajectories.importing import TrajectoryImport, read_run
 from efgmd.trajectories.structures import Structures
 
@@ -268,3 +268,52 @@ def test_elements_without_tensors_are_refused_where_they_are_asked_for(tmp_path)
         trajectory.check_elements([chosen])
         with pytest.raises(DataError, match=f"atoms of {others[0]} have no tensors in the trajectory"):
             trajectory.check_elements([chosen, others[0]])
+
+
+def test_wrapped_structures_are_unwrapped(tmp_path):
+    start, frames = make_frames(True)
+    for step, cell, scaled, efg in frames:
+        arrays = {"efg": six_to_matrix(efg).reshape(-1, 9)}
+        append_frame(tmp_path / "run.extxyz", start.get_chemical_symbols(), cell, scaled % 1.0, arrays, {"step": step})
+    store, _ = imported(tmp_path, start, [tmp_path / "run.extxyz"])
+    expected = np.array([scaled for _, _, scaled, _ in frames])
+    np.testing.assert_allclose(store.block("scaled") - expected[0], expected - expected[0], atol=1e-6)
+
+
+def test_order_of_atoms_is_checked_by_element(tmp_path):
+    start, frames = make_frames(False)
+    sorted_atoms = start[np.argsort(start.numbers, kind="stable")]
+    for columns, names in ((["type"], "element"), (["type", "element"], None)):
+        text = dump_text(start, frames)
+        lines = []
+        for line in text.splitlines():
+            words = line.split()
+            head = 2 if words[:2] == ["ITEM:", "ATOMS"] else 0
+            if head or len(words) == 12:  # id type element x y z and the tensor
+                keep = [head + 1, head + 2] if columns == ["type", "element"] else [head + 1]
+                words = [word for number, word in enumerate(words) if number not in keep]
+            lines.append(" ".join(words))
+        (tmp_path / "run.dump").write_text("\n".join(lines) + "\n")
+        if names:
+            with pytest.raises(DataError, match=r"of the dump: atom \d+ is [A-Z]\w?, in the structure [A-Z]"):
+                imported(tmp_path, sorted_atoms, [tmp_path / "run.dump"])
+        else:
+            _, run = imported(tmp_path, start, [tmp_path / "run.dump"])
+            assert "the dump has neither type nor element" in run.notes[0] and len(run.notes) == 1
+    assert is_dump(tmp_path / "run.dump")
+    (tmp_path / "run.efg").write_text(dump_text(start, frames))
+    assert is_dump(tmp_path / "run.efg") and not is_dump(tmp_path / "none.xyz")
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
+def test_damaged_compressed_dumps_say_so(tmp_path, damage):
+    start, frames = make_frames(False)
+    content = bytearray(gzip.compress(dump_text(start, frames).encode()))
+    if damage == "cut":
+        content = content[: len(content) // 2]
+    else:
+        content[len(content) // 2] ^= 0xFF
+        content[len(content) // 2 + 1] ^= 0xFF
+    (tmp_path / "run.dump.gz").write_bytes(content)
+    with pytest.raises(DataError, match=r"run\.dump\.gz"):
+        imported(tmp_path, start, [tmp_path / "run.dump.gz"])

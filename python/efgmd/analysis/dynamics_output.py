@@ -57,7 +57,7 @@ def print_dynamics(results: dict[str, Any], console: Console) -> None:
     largest = max(site["narrowing"] for entry in results["temperatures"] for site in entry["sites"])
     lines = [
         f"T1 and T2 {field}, {where}, quadrupolar relaxation only; ± sampling error (68 %)",
-        "T2 where all transitions have one frequency; if a mean coupling holds them apart, T2_resolved_s in dynamics.json",
+        "T2 where all transitions have one frequency; T2_resolved_s in dynamics.json where a mean coupling parts them",
         f"2 pi Cq tau is at most {largest:.2g}; averaging the tensors over the motion needs it below {FAST:g}",
     ]
     found: dict[str, list[str]] = {}

@@ -40,14 +40,17 @@ class MolecularFrame:
         kinds = np.array(molecules.kinds)
         if not len(kinds):
             raise DataError("a molecular frame needs molecules: name the elements of the framework (sites.framework)")
-        self._start = start.positions
-        self._groups: list[NDArray[np.int64]] = []  # (molecules, atoms): rows of equal molecules, atoms corresponding
+        self._molecules = molecules
+        self._start = molecules.whole(start.get_scaled_positions(wrap=False)) @ start.cell.array
+        # (molecules, atoms): rows of equal molecules, atoms corresponding, as positions in molecules.indices.
+        self._members: list[NDArray[np.int64]] = []
         for kind in dict.fromkeys(kinds):
-            rows = [molecules.indices[molecules.members(int(number))] for number in np.flatnonzero(kinds == kind)]
-            self._groups.append(np.array(rows))
+            rows = [molecules.members(int(number)) for number in np.flatnonzero(kinds == kind)]
+            self._members.append(np.array(rows))
             if len(rows[0]) < 3:
-                formula = start[rows[0]].get_chemical_formula()
+                formula = start[molecules.indices[rows[0]]].get_chemical_formula()
                 raise DataError(f"molecule {formula} has fewer than three atoms and no frame; add it to the framework")
+        self._groups = [molecules.indices[rows] for rows in self._members]
         neighbours = dict(zip(molecules.indices.tolist(), molecules.neighbours, strict=True))
         symbols = start.get_chemical_symbols()
         self.sites = [
@@ -64,10 +67,10 @@ class MolecularFrame:
 
     def rotations(self, frames: TensorFrames) -> list[FloatArray]:
         """Rotations ``(n, molecules, 3, 3)`` into the frame of the first molecule, for each kind of molecule."""
-        cells = cell_matrix(frames.cell)
+        whole, cells = self._molecules.whole(frames.scaled), cell_matrix(frames.cell)
         found = []
-        for group in self._groups:
-            positions = frames.scaled[:, group] @ cells[:, None]
+        for group in self._members:
+            positions = whole[:, group] @ cells[:, None]
             positions = positions - positions.mean(axis=2, keepdims=True)
             reference = self._start[group[0]] - self._start[group[0]].mean(axis=0)
             left, _, right = np.linalg.svd(np.swapaxes(positions, -1, -2) @ reference)

@@ -25,7 +25,7 @@ class Molecules:
         self._framework = framework
 
     def compute(self, atoms: Atoms) -> "Molecules":
-        """Find the molecules of ``atoms`` (N atoms, molecules intact).
+        """Find the molecules of ``atoms`` (N atoms, molecules not broken up; they may lie across the cell's faces).
 
         Sets
         ----
@@ -46,7 +46,7 @@ class Molecules:
         count = len(self.indices)
         if count == 0:
             self.bonds, self.molecule = np.zeros((0, 2), dtype=int), np.zeros(0, dtype=int)
-            self.environment, self.neighbours = [], []
+            self.environment, self.neighbours, self._tree = [], [], []
             return self
         first, second = neighbor_list("ij", part, natural_cutoffs(part, mult=_BOND_STRETCH))
         self.bonds = np.stack([first, second], axis=1)
@@ -55,6 +55,7 @@ class Molecules:
         bonded: list[list[int]] = [[] for _ in range(count)]
         for i, j in self.bonds:
             bonded[i].append(int(j))
+        self._tree = _bond_tree(bonded)
         names = symbols[self.indices]
         environment = list(names)
         for _ in range(_ROUNDS):
@@ -77,28 +78,37 @@ class Molecules:
         chosen = np.flatnonzero(self.molecule == number)
         return chosen[np.argsort(np.array(self.environment)[chosen], kind="stable")]
 
-    def centres(self, scaled: np.ndarray) -> np.ndarray:
-        """Mean position of each molecule, of shape ``(n_molecules, 3)``, from fractional coordinates ``(N, 3)``.
+    def whole(self, scaled: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Fractional coordinates ``(..., M, 3)`` of the atoms of `indices`, from those of all atoms ``(..., N, 3)``.
 
-        Bonded atoms are brought to the same periodic image first.
+        Bonded atoms are brought to the same periodic image.
         """
-        whole = np.array(scaled[self.indices])
-        bonded: dict[int, list[int]] = {}
-        for i, j in self.bonds:
-            bonded.setdefault(int(i), []).append(int(j))
-        seen: set[int] = set()
-        for start in range(len(whole)):
-            queue = [] if start in seen else [start]
-            seen.add(start)
-            while queue:
-                i = queue.pop()
-                for j in bonded.get(i, []):
-                    if j not in seen:
-                        whole[j] += np.round(whole[i] - whole[j])
-                        seen.add(j)
-                        queue.append(j)
-        counts = np.bincount(self.molecule)
+        whole = np.array(scaled[..., self.indices, :])
+        for atom, bonded in self._tree:
+            whole[..., atom, :] += np.round(whole[..., bonded, :] - whole[..., atom, :])
+        return whole
+
+    def centres(self, scaled: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mean position of each molecule, of shape ``(n_molecules, 3)``, from fractional coordinates ``(N, 3)``."""
+        whole, counts = self.whole(scaled), np.bincount(self.molecule)
         return np.stack([np.bincount(self.molecule, weights=whole[:, k]) / counts for k in range(3)], axis=1)
+
+
+def _bond_tree(bonded: list[list[int]]) -> list[tuple[int, int]]:
+    """Each atom but the first of its molecule, with an atom bonded to it that comes earlier."""
+    tree: list[tuple[int, int]] = []
+    seen: set[int] = set()
+    for start in range(len(bonded)):
+        queue = [] if start in seen else [start]
+        seen.add(start)
+        while queue:
+            i = queue.pop()
+            for j in bonded[i]:
+                if j not in seen:
+                    seen.add(j)
+                    tree.append((j, i))
+                    queue.append(j)
+    return tree
 
 
 def molecule_numbers(atoms: Atoms, framework: tuple[str, ...] | None) -> NDArray[np.int64]:

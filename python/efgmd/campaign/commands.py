@@ -45,13 +45,14 @@ def analyze(
     ] = None,
     temperature: Annotated[float | None, typer.Option(help="Temperature of the run, kelvin.")] = None,
     timestep_fs: Annotated[
-        float | None, typer.Option(help="Time of one MD step; of one frame where frames have no steps.")
+        float | None,
+        typer.Option(help="Time of one MD step; of one frame where frames have no steps.", min=1e-6),
     ] = None,
     supercell: Annotated[
-        tuple[int, int, int], typer.Option(help="Repeats of the structure in the run.", show_default="1 1 1")
+        tuple[int, int, int], typer.Option(help="Repeats of the structure in the run.", show_default="1 1 1", min=1)
     ] = (1, 1, 1),
     cells: Annotated[
-        tuple[int, int, int], typer.Option(help="Pseudo-cubic cells along its axes.", show_default="1 1 1")
+        tuple[int, int, int], typer.Option(help="Pseudo-cubic cells along its axes.", show_default="1 1 1", min=1)
     ] = (1, 1, 1),
     framework: Annotated[
         str | None, typer.Option(help="Elements whose mean positions carry the symmetry, for example Pb,I.")
@@ -63,8 +64,8 @@ def analyze(
     follow_axis: Annotated[
         bool, typer.Option("--follow-axis", help="Follow the unique axis when it moves between x, y and z.")
     ] = False,
-    skip_ps: Annotated[float, typer.Option(help="Time to leave out at the beginning.", show_default="0")] = 0.0,
-    block: Annotated[int, typer.Option(help="Frames to average into one stored block.", show_default="1")] = 1,
+    skip_ps: Annotated[float, typer.Option(help="Time to leave out at the beginning.", show_default="0", min=0)] = 0.0,
+    block: Annotated[int, typer.Option(help="Frames to average into one stored block.", show_default="1", min=1)] = 1,
     columns: Annotated[
         str | None, typer.Option(help="Name of the tensors in the files, for example c_efg or f_avg.")
     ] = None,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ase import Atoms
 
-from efgmd.campaign.spec import DynamicsSpec, RunSpec
+from efgmd.campaign.spec import SPEC_FILE, DynamicsSpec, RunSpec
 from efgmd.files import replacing
 
 START_FILE = "start.data"
@@ -24,10 +24,10 @@ def quoted(path: str | Path) -> str:
 
 
 def write_start(folder: Path, atoms: Atoms, spec: DynamicsSpec) -> None:
-    """Write the start file of a run, unless it is there."""
+    """Write the start file of a run, unless the run is there already, with its specification."""
     from ase.io.lammpsdata import write_lammps_data
 
-    if (folder / START_FILE).exists():
+    if (folder / START_FILE).exists() and (folder / SPEC_FILE).exists():
         return
     tilted = spec.ensemble["kind"] == "npt" and spec.ensemble["pressure_control"] == "tri"
     with replacing(folder / START_FILE) as unfinished, open(unfinished, "w", encoding="utf-8") as stream:

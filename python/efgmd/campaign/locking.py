@@ -7,6 +7,8 @@ from pathlib import Path
 
 from efgmd.errors import ConfigError
 
+LOCK_FILE = ".lock"
+
 
 @contextmanager
 def locked(folder: Path, command: str) -> Iterator[None]:
@@ -17,7 +19,7 @@ def locked(folder: Path, command: str) -> Iterator[None]:
     ConfigError
         Another one is working there.
     """
-    with open(folder / ".lock", "w", encoding="utf-8") as stream:
+    with open(folder / LOCK_FILE, "w", encoding="utf-8") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from rich.console import Console
 from efgmd.campaign.checks import CheckedCampaign, check_campaign
 from efgmd.campaign.config import Campaign, NucleusChoice, Sites
 from efgmd.campaign.deck import write_start
-from efgmd.campaign.locking import locked
+from efgmd.campaign.locking import LOCK_FILE, locked
 from efgmd.campaign.provenance import machine, usable_cores, versions
 from efgmd.campaign.reading import load_campaign, one_line_each
 from efgmd.campaign.runner import Job, run_jobs
@@ -35,8 +36,10 @@ def run_campaign(path: Path, output: Path | None = None, check_only: bool = Fals
     _print_plan(console, checked, specs, target)
     if check_only:
         return
-    target.mkdir(parents=True, exist_ok=True)
+    _make_folder(target)
     with locked(target, "efgmd run"):
+        for spec in specs:
+            check_same_run(spec, target)
         for name in _RESULT_FILES:
             (target / name).unlink(missing_ok=True)  # results of a shorter run must not look like this one's
         jobs = [Job(spec, prepare_run(checked, spec, target)) for spec in specs]
@@ -82,6 +85,8 @@ def analyze_files(
     missing = [name for name, value in needed.items() if not value]
     if structure is None or temperature is None or missing:
         raise ConfigError(f"a trajectory of your own needs {', '.join(missing)} as well")
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise ConfigError(f"--temperature: expected a number of kelvin above 0, got {temperature:g}")
     try:
         chosen = [_nucleus_choice(text) for entry in nuclei for text in entry.split(",")]
         grouping = Sites.model_validate(sites)
@@ -120,7 +125,7 @@ def output_folder(campaign: Campaign, path: Path, chosen: Path | None) -> Path:
     """Folder to write: the option's, else the campaign's, else named after the campaign file."""
     if chosen is not None:
         return chosen.resolve()
-    return (path.resolve().parent / (campaign.output or Path(path.stem + "-run"))).resolve()
+    return (path.resolve().parent / (campaign.output or Path(path.stem + "-run")).expanduser()).resolve()
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -160,13 +165,31 @@ def _print_plan(console: Console, checked: CheckedCampaign, specs: list[RunSpec]
         console.print(line, soft_wrap=True, highlight=False)
 
 
-def prepare_run(checked: CheckedCampaign, spec: RunSpec, target: Path) -> Path:
-    """Make a run's folder, or check that the one there belongs to the same run."""
+def _make_folder(target: Path) -> None:
+    """Make the output folder, or refuse one in which somebody's own files would be overwritten."""
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot make the folder {target} ({error.strerror}); choose another --output") from error
+    own = any((target / name).exists() for name in (LOCK_FILE, CAMPAIGN_FILE))
+    for name in (STRUCTURE_FILE, *_RESULT_FILES):
+        if not own and (target / name).exists():
+            raise ConfigError(f"{target} has a {name} that efgmd run did not write; choose another --output")
+
+
+def check_same_run(spec: RunSpec, target: Path) -> None:
+    """Refuse a folder that belongs to another run."""
     folder = run_folder(target, spec.temperature)
     if (folder / SPEC_FILE).exists() and RunSpec.read(folder).identity != spec.identity:
         raise StoreError(
             f"{folder} belongs to a run with other settings or models; choose another output folder or remove that one"
         )
+
+
+def prepare_run(checked: CheckedCampaign, spec: RunSpec, target: Path) -> Path:
+    """Make a run's folder, or take up the one that is there."""
+    check_same_run(spec, target)
+    folder = run_folder(target, spec.temperature)
     folder.mkdir(exist_ok=True)
     write_start(folder, checked.atoms, spec)
     spec.write(folder)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 from efgmd.campaign.checks import CheckedCampaign
 from efgmd.errors import StoreError
+from efgmd.files import write_whole
 
 SPEC_FILE = "run.json"
 STRUCTURE_FILE = "structure.extxyz"
@@ -65,7 +66,7 @@ class DynamicsSpec(ABC):
     def write(self, folder: Path) -> None:
         """Write the specification into a run's folder."""
         text = json.dumps(asdict(self) | {"identity": self.identity}, indent=1)
-        (folder / SPEC_FILE).write_text(text + "\n", encoding="utf-8")
+        write_whole(folder / SPEC_FILE, text + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> Self:

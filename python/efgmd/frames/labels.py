@@ -74,6 +74,7 @@ def labelled(
     where: str,
     rounding: float = EFG_ABSOLUTE_TOLERANCE,
     some_tensors: bool = False,
+    option: str = "--key {}=...",
 ) -> Atoms:
     """Copy of a frame with its labels checked and in one place.
 
@@ -92,6 +93,8 @@ def labelled(
         Trace and asymmetry that tensors may have from the digits of their file, a.u.
     some_tensors
         Whether the tensors of some atoms will do where "efg" is required.
+    option
+        How the name of a label is given on the command line, for error messages.
 
     Returns
     -------
@@ -116,7 +119,7 @@ def labelled(
         if labels[name] is None:
             raise DataError(
                 f"{where}: has no {name} under the key '{getattr(keys, name)}'; it has {_present(atoms)}; "
-                f"name the right one (--key {name}=...)"
+                f"name the right one ({option.format(name)})"
             )
     frame = atoms.copy()
     results: dict[str, NDArray | float] = {}

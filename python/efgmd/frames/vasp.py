@@ -17,7 +17,7 @@ ROUNDING = 5e-4 / VOLT_PER_ANGSTROM2
 
 _TABLE = "Electric field gradients (V/A^2)"
 _COUPLINGS = "NMR quadrupolar parameters"
-_ITERATION = re.compile(r"Iteration\s+(\d+)\s*\(")
+_ITERATION = re.compile(r"Iteration\s+(\d+)\s*\(\s*(\d+)")
 # Columns are ten wide with three decimals and may touch.
 _NUMBER = re.compile(r"-?\d+\.\d{3}|\*+|[+-]?(?:NaN|Inf\w*)", re.IGNORECASE)
 
@@ -37,16 +37,17 @@ def read(path: Path, _structure: Path | None = None) -> list[Atoms]:
     steps, tables = _tables(text)
     frames = _frames(path, text)
     if len(frames) < len(steps):
-        lost = [step for step in steps[len(frames) :] if step in tables]
+        lost = [place for place in range(len(frames), len(steps)) if place in tables]
         if lost:
             raise text.error(
-                tables[lost[0]], f"ionic step {lost[0]} has EFG tensors but no energy and forces; the file is truncated"
+                tables[lost[0]],
+                f"ionic step {steps[lost[0]]} has EFG tensors but no energy and forces; the file is truncated",
             )
         warnings.warn(
             f"{path}: {len(steps) - len(frames)} of {len(steps)} ionic steps are incomplete and left out", stacklevel=2
         )
-    for step, table in tables.items():
-        atoms = frames[steps.index(step)]
+    for place, table in tables.items():
+        atoms = frames[place]
         atoms.arrays["efg"] = _tensors(text, table, len(atoms))
     return frames
 
@@ -60,17 +61,21 @@ def _frames(path: Path, text: TextFile) -> list[Atoms]:
 
 
 def _tables(text: TextFile) -> tuple[list[int], dict[int, int]]:
-    """Numbers of the ionic steps, in order, and the line of each step's table of tensors."""
+    """Numbers of the ionic steps as the file has them, and by place among these the line of a table of tensors."""
     steps: list[int] = []
     tables: dict[int, int] = {}
+    electronic = 0
     for index, line in enumerate(text.lines):
-        if "Iteration" in line and (found := _ITERATION.search(line)) and int(found[1]) not in steps[-1:]:
-            steps.append(int(found[1]))
+        if "Iteration" in line and (found := _ITERATION.search(line)):
+            # In outputs that were joined the same number can come twice; electronic steps then start again.
+            if int(found[1]) not in steps[-1:] or int(found[2]) <= electronic:
+                steps.append(int(found[1]))
+            electronic = int(found[2])
         elif _TABLE in line:
             if not steps:
                 raise text.error(index, "a table of EFG tensors before the first ionic step; the file is damaged")
             # VASP may print the table again at the end of the last step; the later one is of the final density.
-            tables[steps[-1]] = index
+            tables[len(steps) - 1] = index
     return steps, tables
 
 

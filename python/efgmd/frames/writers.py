@@ -34,6 +34,8 @@ def written_format(path: Path, name: str | None = None) -> str:
     suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
     for known, suffixes in WRITTEN.items():
         if suffix in suffixes:
+            if path.suffix == ".gz" and known != "extxyz":
+                raise ConfigError(f"{path}: only extended XYZ is written compressed; leave out .gz")
             return known
     endings = ", ".join(ending for suffixes in WRITTEN.values() for ending in suffixes)
     raise ConfigError(f"{path}: cannot tell the format to write from the name; end it in {endings}, or say --to FORMAT")

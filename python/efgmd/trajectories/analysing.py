@@ -18,6 +18,7 @@ from efgmd.campaign.provenance import machine, versions
 from efgmd.campaign.spec import SPEC_FILE, STRUCTURE_FILE, run_folder
 from efgmd.campaign.worker import STORE_FILE
 from efgmd.errors import ConfigError, StoreError
+from efgmd.files import write_whole
 from efgmd.trajectories.importing import ImportedRun, TrajectoryImport, read_run
 
 RECORD_FILE = "campaign.json"
@@ -99,7 +100,7 @@ def import_trajectory(own: OwnTrajectory, output: Path) -> ImportedRun:
         "equilibration_ps": own.skip_ps,
     }
     atoms.write(output / STRUCTURE_FILE)
-    (output / RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_whole(output / RECORD_FILE, json.dumps(record, indent=1) + "\n")
     return run
 
 

@@ -2,12 +2,15 @@
 
 import gzip
 import re
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import numpy as np
+from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
 from efgmd.errors import DataError
@@ -44,6 +47,8 @@ class DumpFrame:
         Whether they are continuous over the periodic boundaries.
     types
         Type of each atom, of shape ``(N,)``, or None if the dump does not tell.
+    elements
+        Element of each atom, from the column ``element``, or ``typelabel`` where these are elements; or None.
     """
 
     step: int
@@ -52,6 +57,7 @@ class DumpFrame:
     scaled: FloatArray
     unwrapped: bool
     types: NDArray[np.int64] | None
+    elements: list[str] | None
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,7 @@ class Dump:
     def __iter__(self) -> Iterator[DumpFrame]:
         last = None
         for path in self.paths:
-            with _open(path) as stream:
+            with _open(path) as stream, _readable(path):
                 while (header := _read_header(stream, path)) is not None:
                     if last is not None and header.step <= last:
                         raise DataError(
@@ -117,9 +123,10 @@ class Dump:
         if not lines or not lines[-1].endswith("\n"):  # else a number may be cut off and still look like one
             raise DataError(f"{where}: the file ends within a frame; remove that frame")
         try:
-            table = _numbers(lines, names)
+            table, texts = _numbers(lines, names)
             place = {name: number for number, name in enumerate(names)}
-            table = table[np.argsort(table[:, place["id"]], kind="stable")]
+            order = np.argsort(table[:, place["id"]], kind="stable")
+            table = table[order]
             if not np.array_equal(table[:, place["id"]], np.arange(1, header.count + 1)):
                 raise DataError(f"{where}: its ids are not 1 to {header.count}; dump all atoms, each once")
             efg = table[:, [place[f"{self.name}[{column}]"] for column in range(1, 7)]]
@@ -129,7 +136,29 @@ class Dump:
             raise DataError(f"{where}: tensors are not finite; look for broken frames in the run")
         scaled, unwrapped = _scaled_positions(table, place, header, where)
         types = table[:, place["type"]].astype(np.int64) if "type" in place else None
-        return DumpFrame(header.step, header.cell, efg, scaled, unwrapped, types)
+        elements = next((found for found in texts.values() if set(found) <= set(atomic_numbers)), None)
+        ordered = None if elements is None else [elements[number] for number in order]
+        return DumpFrame(header.step, header.cell, efg, scaled, unwrapped, types, ordered)
+
+
+def is_dump(path: Path) -> bool:
+    """Whether a file is a dump of LAMMPS, by its name (``.dump``, ``.lammpstrj``, also with ``.gz``) or content."""
+    names = [suffix for suffix in path.suffixes if suffix != ".gz"]
+    if names and names[-1] in (".dump", ".lammpstrj"):
+        return True
+    if path.suffix == ".gz" or not path.is_file():
+        return False
+    with open(path, "rb") as stream:
+        return stream.read(5) == b"ITEM:"
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what a damaged or cut file raises into an error that says so."""
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: is damaged or cut off ({error}); remove its end, or give another file") from error
 
 
 def _open(path: Path) -> IO[str]:
@@ -141,7 +170,7 @@ def _open(path: Path) -> IO[str]:
 
 
 def _first_header(path: Path) -> _Header:
-    with _open(path) as stream:
+    with _open(path) as stream, _readable(path):
         header = _read_header(stream, path)
     if header is None:
         raise DataError(f"{path}: holds no frame; give text dumps of `dump custom`")
@@ -174,7 +203,9 @@ def _read_header(stream: IO[str], path: Path) -> _Header | None:
         else:
             if step is None:
                 return None
-    except (ValueError, UnicodeDecodeError, gzip.BadGzipFile) as error:
+    except UnicodeDecodeError:
+        raise
+    except ValueError as error:
         raise DataError(f"{path}: is not a text dump of LAMMPS ({error})") from error
     raise DataError(f"{path}: is not a text dump of LAMMPS, or is cut off within a header; give `dump custom` files")
 
@@ -209,19 +240,23 @@ def _find_tensors(names: list[str], wanted: str | None, path: Path) -> tuple[str
     return full[0], [f"{full[0]}[{number}]" for number in sorted(sets[full[0]]) if number > 6]
 
 
-def _numbers(lines: list[str], names: list[str]) -> FloatArray:
+def _numbers(lines: list[str], names: list[str]) -> tuple[FloatArray, dict[str, list[str]]]:
+    """Table of numbers, NaN in columns of text, and these columns."""
+    texts: dict[str, list[str]] = {}
     text = [number for number, name in enumerate(names) if name in _TEXT_COLUMNS]
     if text:
         rows = [line.split() for line in lines]
         for row in rows:
             if len(row) != len(names):
                 raise ValueError(f"an atom has {len(row)} columns instead of {len(names)}")
-            for number in text:
+        for number in sorted(text, key=lambda number: _TEXT_COLUMNS.index(names[number])):
+            texts[names[number]] = [row[number] for row in rows]
+            for row in rows:
                 row[number] = "nan"
         words = [word for row in rows for word in row]
     else:
         words = "".join(lines).split()
-    return np.array(words, dtype=np.float64).reshape(len(lines), len(names))
+    return np.array(words, dtype=np.float64).reshape(len(lines), len(names)), texts
 
 
 def _scaled_positions(table: FloatArray, place: dict[str, int], header: _Header, where: str) -> tuple[FloatArray, bool]:

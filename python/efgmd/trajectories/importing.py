@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from efgmd.campaign.sampling import BlockMean, Sample, cell_matrix
 from efgmd.campaign.spec import SPEC_FILE, RunSpec
 from efgmd.errors import DataError, StoreError
+from efgmd.files import write_whole
 from efgmd.store import StoreWriter
-from efgmd.trajectories.dump import Dump
+from efgmd.trajectories.dump import Dump, DumpFrame, is_dump
 from efgmd.trajectories.structures import Structures
 
 FloatArray = NDArray[np.float64]
@@ -69,7 +70,7 @@ class ImportedRun:
     def write(self, folder: Path) -> None:
         """Write run.json into a folder."""
         text = json.dumps(asdict(self) | {"kind": _KIND, "identity": self.identity}, indent=1)
-        (folder / SPEC_FILE).write_text(text + "\n", encoding="utf-8")
+        write_whole(folder / SPEC_FILE, text + "\n")
 
 
 def read_run(folder: Path) -> RunSpec | ImportedRun:
@@ -261,13 +262,13 @@ class TrajectoryImport:
         self._averaged = dump.averaged
         if dump.ignored:
             notes.append(f"columns {dump.ignored[0]} to {dump.ignored[-1]} of the dump are not used")
-        return self._unwrap_dump(dump)
+        return self._unwrap_dump(dump, notes)
 
-    def _unwrap_dump(self, dump: Dump) -> Iterator[_Frame]:
+    def _unwrap_dump(self, dump: Dump, notes: list[str]) -> Iterator[_Frame]:
         last: FloatArray | None = None
         for frame in dump:
             self._check_atoms(len(frame.scaled), f"step {frame.step} of the dump")
-            self._check_types(frame.types, frame.step)
+            self._check_order(frame, notes)
             scaled = frame.scaled
             if not frame.unwrapped:
                 last = self._near_start(scaled) if last is None else last
@@ -283,12 +284,15 @@ class TrajectoryImport:
 
     def _structure_frames(self, paths: list[Path]) -> Iterator[_Frame]:
         symbols = self._start.get_chemical_symbols()
+        last: FloatArray | None = None
         for frame in Structures(paths, self._columns or "efg"):
             self._check_atoms(len(frame.symbols), f"step {frame.step}")
             if frame.symbols != symbols:
                 raise DataError(f"step {frame.step}: its elements are not those of the structure, in the same order")
             self._gaps |= ~frame.known
-            sample = _sample(frame.efg, frame.scaled, frame.cell, frame.temperature)
+            last = self._near_start(frame.scaled) if last is None else last
+            last = frame.scaled + np.round(last - frame.scaled)
+            sample = _sample(frame.efg, last, frame.cell, frame.temperature)
             yield _Frame(frame.step, frame.time_fs, sample, not frame.efg.any())
 
     def _check_atoms(self, count: int, where: str) -> None:
@@ -298,21 +302,25 @@ class TrajectoryImport:
                 "(--structure, --supercell)"
             )
 
-    def _check_types(self, types: NDArray[np.int64] | None, step: int) -> None:
-        if types is None:
-            return
-        pairs = set(zip(types.tolist(), self._start.get_chemical_symbols(), strict=True))
-        if len(pairs) != len({kind for kind, _ in pairs}):
+    def _check_order(self, frame: DumpFrame, notes: list[str]) -> None:
+        """Refuse atoms in another order than the structure's, as far as types and elements tell."""
+        symbols = self._start.get_chemical_symbols()
+        if frame.elements is not None and frame.elements != symbols:
+            number = next(k for k, pair in enumerate(zip(frame.elements, symbols, strict=True)) if len(set(pair)) > 1)
             raise DataError(
-                f"step {step} of the dump: one atom type is several elements of the structure; the structure must list "
-                "the atoms in the order of their ids"
+                f"step {frame.step} of the dump: atom {number + 1} is {frame.elements[number]}, in the structure "
+                f"{symbols[number]}; the structure must list the atoms in the order of their ids"
             )
-
-
-def is_dump(path: Path) -> bool:
-    """Whether a file is named like a LAMMPS dump (``.dump``, ``.lammpstrj``, also with ``.gz``)."""
-    names = [suffix for suffix in path.suffixes if suffix != ".gz"]
-    return bool(names) and names[-1] in (".dump", ".lammpstrj")
+        if frame.types is not None:
+            pairs = set(zip(frame.types.tolist(), symbols, strict=True))
+            if len(pairs) != len({kind for kind, _ in pairs}):
+                raise DataError(
+                    f"step {frame.step} of the dump: one atom type is several elements of the structure; the structure "
+                    "must list the atoms in the order of their ids"
+                )
+        unchecked = "the dump has neither type nor element: that the structure lists its atoms by id is not checked"
+        if frame.types is None and frame.elements is None and unchecked not in notes:
+            notes.append(unchecked)
 
 
 def _sample(efg: FloatArray, scaled: FloatArray, cell: FloatArray, temperature: float) -> Sample:

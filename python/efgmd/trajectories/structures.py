@@ -83,7 +83,7 @@ def _each(path: Path) -> Iterator[Atoms]:
 
 
 def _frame(atoms: Atoms, number: int, keys: LabelKeys, where: str) -> StructureFrame:
-    frame = labelled(atoms, keys, ("efg",), where, some_tensors=True)
+    frame = labelled(atoms, keys, ("efg",), where, some_tensors=True, option="--columns NAME")
     known = known_atoms(frame)
     tensors = np.where(known[:, None, None], frame.arrays["efg"], 0.0)
     if not frame.pbc.all() or abs(frame.cell.volume) < 1e-6:
