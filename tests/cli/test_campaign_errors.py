@@ -115,7 +115,7 @@ def test_somebodys_own_files_are_not_overwritten(capsys, toy):
     assert "has a structure.extxyz that efgmd run did not write" in lines[0]
     assert (own / "structure.extxyz").read_text() == (toy / "cell.extxyz").read_text()
     lines = refused(capsys, toy, CAMPAIGN, "--output", toy / "cell.extxyz")
-    assert "cannot make the output folder" in lines[0]
+    assert "cannot make the folder" in lines[0]
     lines = refused(capsys, toy, CAMPAIGN + "[1, 2]: 3\n")
     assert "a list cannot name a field" in lines[0]
 

@@ -315,6 +315,6 @@ def test_joined_outcars_keep_their_own_tensors(tmp_path):
     (tmp_path / "OUTCAR").write_text("".join(outcar(part) for part in parts))
     found = read_frames(tmp_path / "OUTCAR")
     assert len(found) == 5
-    for frame, true in zip(found, sum(parts, []), strict=True):
+    for frame, true in zip(found, [atoms for part in parts for atoms in part], strict=True):
         np.testing.assert_allclose(frame.positions, true.positions, atol=1e-4)
         np.testing.assert_allclose(frame.arrays["efg"], true.arrays["efg"], atol=1e-4)
