@@ -50,7 +50,7 @@ ComputeModelAtom::ComputeModelAtom(LAMMPS *lmp, int narg, char **arg, const std:
   size_peratom_cols = model->columns > 1 ? model->columns : 0;
   element = efgmd::match_elements(lmp, name, arg[3], model->elements, narg - 4, arg + 4);
   search = std::make_unique<efgmd::NeighbourSearch>(*std::min_element(model->centres.begin(), model->centres.end()));
-  comm_forward = model->message_width;
+  comm_forward = std::max(1, model->message_width);
 }
 
 /* ---------------------------------------------------------------------- */
@@ -87,16 +87,24 @@ void ComputeModelAtom::init()
 void ComputeModelAtom::refuse_unknown()
 {
   for (std::size_t e = 0; e < model->elements.size(); e++) {
-    const std::string &symbol = model->elements[e];
-    if (std::find(model->without.begin(), model->without.end(), symbol) == model->without.end()) continue;
+    if (!is_unknown(static_cast<int>(e))) continue;
     int found = 0, anywhere = 0;
     for (int i = 0; i < atom->nlocal; i++)
       found |= (atom->mask[i] & groupbit) && element[atom->type[i]] == static_cast<int>(e);
     MPI_Allreduce(&found, &anywhere, 1, MPI_INT, MPI_MAX, world);
-    if (anywhere)
-      error->all(FLERR, "{}: the model knows no tensors of {}: write a group without such atoms in place of {}", name,
-                 symbol, group->names[igroup]);
+    if (anywhere) error->all(FLERR, "{}: {}", name, unknown_element(static_cast<int>(e)));
   }
+}
+
+bool ComputeModelAtom::is_unknown(int e) const
+{
+  return std::find(model->without.begin(), model->without.end(), model->elements[e]) != model->without.end();
+}
+
+std::string ComputeModelAtom::unknown_element(int e) const
+{
+  return "the model knows no tensors of " + model->elements[e] + ": write a group without such atoms in place of " +
+         group->names[igroup];
 }
 
 /* ---------------------------------------------------------------------- */
@@ -117,6 +125,8 @@ void ComputeModelAtom::compute_peratom()
       vector_atom = values[0];
   }
 
+  refuse_stale();
+
   // Some fixes move owned atoms at the end of a step; their ghosts have to follow.
   comm->forward_comm();
 
@@ -126,12 +136,27 @@ void ComputeModelAtom::compute_peratom()
     sent.resize((pairs.ncentres() + atom->nghost) * model->message_width);
     if (!failure && pairs.ncentres() > 0) failure = model->messages_of(pairs, sent.data());
     efgmd::raise_together(lmp, name, failure, true);
-    stale = false;
     comm->forward_comm(this);
-    if (stale) failure.message = "atoms were added or removed since the last run, write run 0 first";
   }
   if (!failure && wanted > 0) failure = model->of_atoms(pairs, wanted, rows, sent, results);
   if (!failure) failure.message = store();
+  efgmd::raise_together(lmp, name, failure, true);
+}
+
+/* ----------------------------------------------------------------------
+   What is exchanged between atoms and ghosts was set up by a run, for the
+   atoms that it had. With more or fewer of them the position of a ghost would
+   be put on an owned atom.
+------------------------------------------------------------------------- */
+
+void ComputeModelAtom::refuse_stale()
+{
+  efgmd::Failure failure;
+  probing = true;
+  stale = false;
+  comm->forward_comm(this);
+  probing = false;
+  if (stale) failure.message = "atoms were added or removed since the last run, write run 0 first";
   efgmd::raise_together(lmp, name, failure, true);
 }
 
@@ -186,11 +211,14 @@ std::int64_t ComputeModelAtom::row_of(int i) const
 
 int ComputeModelAtom::pack_forward_comm(int n, int *list, double *buffer, int /*pbc_flag*/, int * /*pbc*/)
 {
+  if (probing) {
+    for (int k = 0; k < n; k++) stale = stale || list[k] >= atom->nlocal + atom->nghost;
+    std::fill_n(buffer, n, 0.0);
+    return n;
+  }
   const int width = model->message_width;
   for (int k = 0; k < n; k++) {
-    const bool known = list[k] < atom->nlocal + atom->nghost;
-    const std::int64_t row = known ? row_of(list[k]) : -1;
-    stale = stale || !known;
+    const std::int64_t row = row_of(list[k]);
     if (row >= 0)
       std::copy_n(&sent[row * width], width, buffer + k * width);
     else
@@ -203,8 +231,8 @@ void ComputeModelAtom::unpack_forward_comm(int n, int first, double *buffer)
 {
   const int width = model->message_width;
   if (n == 0) return;
-  if (first < atom->nlocal || first + n > atom->nlocal + atom->nghost)
-    stale = true;
+  if (probing)
+    stale = stale || first < atom->nlocal || first + n > atom->nlocal + atom->nghost;
   else
     std::copy_n(buffer, static_cast<std::size_t>(n) * width, &sent[row_of(first) * width]);
 }
@@ -219,6 +247,7 @@ std::string ComputeModelAtom::store()
     const int i = pairs.centre[k];
     for (int c = 0; c < columns; c++) {
       values[i][c] = results[columns * k + c];
+      if (!std::isfinite(values[i][c]) && is_unknown(elements[i])) return unknown_element(elements[i]);
       if (!std::isfinite(values[i][c]))
         return efgmd::not_finite(lmp, quantity, {i}, "far from what the model was trained on");
     }

@@ -52,9 +52,13 @@ class ComputeModelAtom : public Compute {
   std::vector<double> sent;
   std::vector<std::int64_t> centre_of;    // of each owned atom, -1 if it is none
   std::vector<std::int64_t> rows;         // of each pair of the group, what the neighbour told
+  bool probing = false;                   // whether only the lists of what is exchanged are looked at
   bool stale = false;                     // the atoms are not those whose communication was set up
 
   void refuse_unknown();
+  bool is_unknown(int) const;
+  std::string unknown_element(int) const;
+  void refuse_stale();
   std::string find_pairs();
   void add_senders();
   std::int64_t row_of(int i) const;

@@ -47,6 +47,7 @@ efgmd::Failure PairMLIAPPython::evaluate_on_device()
       failure.message = efgmd::not_finite(lmp, "position", {i}, "the run is unstable");
       return failure;
     }
+  for (int i = 0; i < natoms && listed && neighbor->ago; i++) listed = element[atom->type[i]] == row_elements[i];
   if (neighbor->ago == 0 || !listed) {
     failure = pack_list();
     listed = !failure;

@@ -79,9 +79,10 @@ def test_minimisation_goes_downhill(workdir):
     assert thermo["Fnorm"][-1] < 0.1 * thermo["Fnorm"][0]
 
 
+@pytest.mark.parametrize("removing", ["", "delete_bonds all bond 1 remove\n"])
 @pytest.mark.parametrize("excluding", [True, False])
-def test_bonds_must_not_hide_neighbours(workdir, excluding):
-    """By default LAMMPS leaves bonded neighbours out of the lists, which would change the model's energy."""
+def test_bonds_must_not_hide_neighbours(workdir, excluding, removing):
+    """By default LAMMPS leaves bonded neighbours out of the lists, also those of bonds that were deleted since."""
     atoms = perovskite((1, 1, 1), seed=32)
     write_data(workdir / "plain.data", atoms)
     text = (workdir / "plain.data").read_text().replace("# atomic", "# bond")
@@ -96,7 +97,8 @@ def test_bonds_must_not_hide_neighbours(workdir, excluding):
         f"bond_style zero\nbond_coeff 1 1.5\ncompute energy all pe/atom\ndump 1 all custom 1 run.dump {DUMP}\nrun 0"
     )
     extra = "atom_style bond" + ("" if excluding else "\nspecial_bonds lj/coul 1 1 1")
-    deck = header(extra=extra).replace("pair_style", "bond_style zero\npair_style") + evaluate
+    bonds = f"bond_style zero\nbond_coeff 1 1.5\npair_style zero 6.0\npair_coeff * *\n{removing}" if removing else ""
+    deck = header(extra=extra).replace("pair_style", f"{bonds}bond_style zero\npair_style", 1) + evaluate
     if excluding:
         finished = run_lmp(workdir, deck)
         assert finished.status != 0

