@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
 from ase.io import read, write
 from toy_data import ELEMENTS, write_frames
 
@@ -17,14 +18,13 @@ from efgmd.training.dataset import (
     load,
     prepare,
     run_names,
+    some_frames,
     split_runs,
 )
 
 
 def tagged(*tags):
     """Frames that have nothing but a tag."""
-    from ase import Atoms
-
     frames = [Atoms("Ne", info={"tag": tag}) for tag in tags]
     return LabelledFrames(frames, [f"f.xyz, frame {k}" for k in range(len(tags))], [])
 
@@ -55,7 +55,7 @@ def test_no_run_is_on_both_sides_of_the_split(seed, fraction):
     assert not {runs[k] for k in training} & {runs[k] for k in validation}
     assert sorted(training + validation) == list(range(len(runs)))
     assert training
-    assert len(validation) == pytest.approx(fraction * len(runs), abs=5)
+    assert len(validation) == pytest.approx(fraction * len(runs), abs=5) and validation
     assert (training, validation) == split_runs(runs, fraction, seed)
 
 
@@ -117,3 +117,25 @@ def test_labels_are_concatenated_and_huge_references_cost_no_digits(tmp_path):
     assert labels["stress"].shape == (3, 3, 3)
     assert labels["has_stress"].all()
     assert batch.n_frames == 3
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_long_run_is_not_held_out_for_a_small_share(seed):
+    """Runs of 400, 100 and 100 frames: one of the short ones is closest to a tenth."""
+    runs = ["a"] * 400 + ["b"] * 100 + ["c"] * 100
+    training, validation = split_runs(runs, 0.1, seed)
+    assert len(validation) == 100 and len(training) == 500
+    training, validation = split_runs(["a"] * 50 + ["b"] * 40, 0.1, seed)  # both are far too long: the shorter one
+    assert len(validation) == 40
+
+
+def test_frames_for_the_constants_hold_every_element():
+    """Elements of few frames, one after the other in the file, must be among them, or they are never standardised."""
+    formulas = ["Na4K4Cl8" if 43 <= k < 53 else "Na8Cl8" for k in range(100)]
+    data = LabelledFrames([Atoms(formula) for formula in formulas], [str(k) for k in range(100)], [])
+    for atoms, frames in ((32, 16), (160, 19), (10**6, 100)):
+        chosen = some_frames(data, ("Na", "K", "Cl"), atoms)
+        assert composition(chosen.frames, ("K",)).sum() == 40  # all there is of potassium
+        assert len(chosen.frames) == pytest.approx(frames, abs=2)
+    few = some_frames(data, ("Na", "K", "Cl"), 160, centres=8)
+    assert composition(few.frames, ("K",)).sum() >= 8 and len(few.frames) <= 12

@@ -97,6 +97,10 @@ def test_frames_for_test_and_validation_must_not_be_in_the_training_data(tmp_pat
     for validation, test in (([], [tmp_path / "copy.xyz"]), ([tmp_path / "copy.xyz"], [])):
         with pytest.raises(DataError, match=r"copy\.xyz, frame 0: is the same structure as .*cannot judge the model"):
             train(settings("efg"), TrainingFiles([data], validation, test, tmp_path / "m.safetensors"))
+    write_frames(tmp_path / "both.xyz", runs=1, per_run=3, seed=5)
+    with pytest.raises(DataError, match=r"both\.xyz, frame 0: is the same structure as"):
+        both = [tmp_path / "both.xyz"]
+        train(settings("efg"), TrainingFiles([data], both, both, tmp_path / "m.safetensors"))
 
 
 def test_own_validation_and_test_files_are_used_and_reported(tmp_path, data):
@@ -163,6 +167,9 @@ def test_a_model_can_start_from_another_of_the_same_or_the_other_kind(tmp_path, 
     train(settings("efg", epochs=1, model={}, learning_rate=1e-9, initialise=energy.output), efg)
     a, b = (load_model(files.output).state_dict() for files in (energy, efg))
     assert torch.allclose(a["backbone.networks.1.mix.0"], b["backbone.networks.1.mix.0"], atol=1e-6)
+    farther = settings("efg", model={"cutoff": 5.5}, initialise=energy.output)
+    with pytest.raises(ConfigError, match=r"energy\.safetensors sees .* A far .* the new one 5\.5 A"):
+        train(farther, TrainingFiles([data], [], [], tmp_path / "far.safetensors"))
     log = (efg.folder / "training.log").read_text()
     assert "tensors copied" in log
     assert "new (in " in log

@@ -107,7 +107,7 @@ def label_frames(
         raise DataError(f"the teacher fails on all {len(frames)} frames: {labels[0]['failed']}")
     labelled = []
     for atoms, found in zip(frames, labels, strict=True):
-        if "failed" not in found and np.abs(found["forces"]).max() < largest_force:
+        if "failed" not in found and np.linalg.norm(found["forces"], axis=1).max() < largest_force:
             copy = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=atoms.info)
             copy.calc = SinglePointCalculator(copy, **{name: np.array(value) for name, value in found.items()})
             labelled.append(copy)

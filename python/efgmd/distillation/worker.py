@@ -32,7 +32,8 @@ def configuration(lmp: Any, spec: StudentSpec) -> Atoms:
 
 def excess(lmp: Any, spec: StudentSpec) -> str:
     """What is wrong with the forces, or nothing."""
-    largest = float(np.abs(lmp.numpy.extract_atom("f")[: lmp.extract_setting("nlocal")]).max())
+    forces = lmp.numpy.extract_atom("f")[: lmp.extract_setting("nlocal")]
+    largest = float(np.linalg.norm(forces, axis=1).max())
     if largest <= spec.largest_force:
         return ""
     return f"a force of {largest:.3g} eV/angstrom"

@@ -182,12 +182,12 @@ def split_runs(runs: Sequence[str], fraction: float, seed: int) -> tuple[list[in
     held_out: set[str] = set()
     count = 0
     for k in order[:-1]:
-        if count >= wanted and held_out:
-            break
         # Take a run only if that brings the count closer to the share wanted.
-        if not held_out or abs(count + sizes[names[k]] - wanted) <= abs(count - wanted):
+        if count < wanted and abs(count + sizes[names[k]] - wanted) <= abs(count - wanted):
             held_out.add(names[k])
             count += sizes[names[k]]
+    if not held_out:
+        held_out.add(min((names[k] for k in order), key=sizes.__getitem__))
     training = [k for k, run in enumerate(runs) if run not in held_out]
     validation = [k for k, run in enumerate(runs) if run in held_out]
     return training, validation
@@ -340,3 +340,37 @@ def collate(frames: Sequence[Prepared]) -> tuple[Batch, dict[str, Tensor]]:
     """Join frames into a batch, with their labels concatenated."""
     batch = join([frame.pairs for frame in frames], [frame.volume for frame in frames])
     return batch, {name: torch.cat([frame.labels[name] for frame in frames]) for name in frames[0].labels}
+
+
+def some_frames(data: LabelledFrames, elements: Sequence[str], atoms: int, centres: int = 50) -> LabelledFrames:
+    """Frames spread over the whole set.
+
+    Parameters
+    ----------
+    data
+        All frames.
+    elements
+        Elements that they may have.
+    atoms
+        Atoms wanted in all, about.
+    centres
+        Atoms of each element to have at least; frames are added for those that fall short. Of an element with fewer,
+        all frames are taken.
+    """
+    counts = composition(data.frames, elements)
+    number = min(len(counts), max(1, round(atoms / counts.sum(axis=1).mean())))
+    chosen = set(np.linspace(0, len(counts) - 1, number).round().astype(int).tolist())
+    for column in counts.T:
+        holders = np.flatnonzero(column)
+        for k in holders[_spread_out(len(holders))]:
+            if column[sorted(chosen)].sum() >= centres:
+                break
+            chosen.add(int(k))
+    return data.subset(sorted(chosen))
+
+
+def _spread_out(count: int) -> NDArray[np.int64]:
+    """The numbers below ``count``, in an order of which any first few are spread over all: bits reversed."""
+    bits = max(1, (count - 1).bit_length())
+    reversed_bits = [int(f"{number:0{bits}b}"[::-1], 2) for number in range(2**bits)]
+    return np.array([number for number in reversed_bits if number < count], dtype=np.int64)

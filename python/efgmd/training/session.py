@@ -32,6 +32,7 @@ from efgmd.training.dataset import (
     prepare,
     refuse_overlap,
     run_names,
+    some_frames,
     split_runs,
     tensor_counts,
     weigh_members,
@@ -100,7 +101,7 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
     test = load(files.test, config.kind, config.label_keys()) if files.test else None
     for others in ([validation] if files.validation else []) + ([test] if test else []):
         refuse_overlap(data, others)
-    if config.refit and test is not None:
+    if test is not None:
         refuse_overlap(validation, test)
     model, source = new_model(config, training)
     if config.refit:
@@ -111,7 +112,13 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
     model.to(device=config.device, dtype=getattr(torch, config.dtype))
     if config.kind == "energy":
         model.references = model.references.double()  # all-electron references need all their digits
-    calibration = prepare(_some(training), config.kind, model.elements, model.cutoff, model.dtype)
+    calibration = prepare(
+        some_frames(training, model.elements, _CALIBRATION_ATOMS),
+        config.kind,
+        model.elements,
+        model.cutoff,
+        model.dtype,
+    )
     with torch.no_grad():
         model.calibrate(collate(calibration)[0].to(config.device).neighbourhoods)
     if source is not None:
@@ -298,13 +305,6 @@ def _split(data: LabelledFrames, files: TrainingFiles, config: TrainingConfig) -
     runs = run_names(data, config.split_by)
     training, validation = split_runs(runs, config.validation_fraction, config.seed)
     return data.subset(training), data.subset(validation)
-
-
-def _some(data: LabelledFrames) -> LabelledFrames:
-    """Frames spread over the whole set, with about `_CALIBRATION_ATOMS` atoms."""
-    mean = sum(map(len, data.frames)) / len(data.frames)
-    count = min(len(data.frames), max(1, round(_CALIBRATION_ATOMS / mean)))
-    return data.subset(np.linspace(0, len(data.frames) - 1, count).round().astype(int).tolist())
 
 
 def neighbourhoods_of(frames: Sequence[Prepared], device: str = "cpu") -> Iterator[Neighbourhoods]:

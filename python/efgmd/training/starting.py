@@ -47,7 +47,20 @@ def new_model(config: TrainingConfig, training: LabelledFrames) -> tuple[Any, An
         model = model_class(tuple(elements), **hyperparameters)
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise ConfigError(f"model: {' '.join(str(error).split())}; check --set and the YAML file") from error
+    if source is not None:
+        _check_sight(source, model, config)
     return model, source
+
+
+def _check_sight(source: Any, model: Any, config: TrainingConfig) -> None:
+    """Refuse to take over a network for other radial functions: what it has learnt of them would be wrong."""
+    old, new = source.backbone.basis, model.backbone.basis
+    taken_over = len(source.backbone.networks) and len(model.backbone.networks)
+    if taken_over and (old.cutoffs, old.r0) != (new.cutoffs, new.r0):
+        raise ConfigError(
+            f"cutoff: the network of {config.initialise} sees {max(old.cutoffs):g} A far (r0 {old.r0:g}), the new one "
+            f"{max(new.cutoffs):g} A (r0 {new.r0:g}); use the same cutoffs, or do not start from it"
+        )
 
 
 def copy_matching(source: torch.nn.Module, target: torch.nn.Module) -> str:
