@@ -2,6 +2,7 @@
 
 import sys
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from efgmd.errors import ConfigError, DataError
 from efgmd.frames.readers import read_frames
 from efgmd.labelling.interpreter import gpaw_python
 from efgmd.labelling.kpoints import Mesh, folded, parse_mesh, parse_primitive, supercell_matrix
-from efgmd.labelling.label import Settings, label
+from efgmd.labelling.label import Settings, _jobs, label
 
 CUBIC = 6.3 * np.eye(3)
 #: Rows of sqrt2 x sqrt2 x 2 cells in units of the cubic cell.
@@ -250,3 +251,12 @@ def test_the_source_is_not_replaced(tmp_path):
     with pytest.raises(ConfigError, match="holds the frames to label"):
         label(source, source, Settings(Mesh((2, 2, 2))), python=stand_in(tmp_path))
     assert source.read_bytes() == before
+
+
+def test_jobs_have_the_folded_points_and_the_functional():
+    """Twice the primitive cell along z needs half of the points along z."""
+    cell = Atoms("Ne", cell=[4, 4, 4], pbc=True)
+    settings = Settings(Mesh((2, 2, 2)), 4 * np.eye(3), xc="PBEsol")
+    one, two = _jobs([cell, cell.repeat((1, 1, 2))], settings, Path("frames.xyz"))
+    assert len(one["kpoints"]) == 8 and len(two["kpoints"]) == 4
+    assert {point[2] % 1 for point in two["kpoints"]} == {0.0} and one["xc"] == two["xc"] == "PBEsol"

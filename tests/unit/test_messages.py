@@ -10,13 +10,15 @@ from ase.neighborlist import neighbor_list
 from e3nn import o3
 from small_cells import assert_tensors_turn, assert_tensors_vanish_in_cubic_crystals, structure
 
+from efgmd.coupling import native
+from efgmd.coupling.efg import NativeEFG
 from efgmd.errors import ModelFileError
 from efgmd.frames.neighbours import PairList, batch_of
 from efgmd.models import EFGModel
 from efgmd.models.density import radial_functions
 from efgmd.models.io import load_model, save_model
 from efgmd.models.messages import RADIAL, message_features, message_paths
-from efgmd.tensors import l2_to_cartesian
+from efgmd.tensors import l2_to_cartesian, matrix_to_six
 from efgmd.training.dataset import Prepared
 from efgmd.training.ridge import fit_linear
 
@@ -331,3 +333,20 @@ def test_cutoffs_of_messages_that_cannot_be_are_refused(wrong, told):
 def test_messages_that_cannot_be_sent_are_refused(wrong):
     with pytest.raises(ModelFileError, match="messages need"):
         EFGModel(ELEMENTS, **{"cutoff": 4.5, "channels": 0, "message_cutoff": 3.0, **wrong})
+
+
+@pytest.mark.parametrize(("centres", "pairs"), [(4000, 200000), (5, 200000), (4000, 70), (1, 1)])
+def test_portions_of_a_rank_give_the_same_tensors(tmp_path, monkeypatch, centres, pairs):
+    """A rank with many atoms is evaluated a portion at a time: here portions of a few atoms, or of one."""
+    model = random_model(2, committee=2)
+    save_model(tmp_path / "m.safetensors", model)
+    nb = batch_of(structure(), model.cutoff, model.elements, torch.float64).neighbourhoods
+    own = [nb.species.numpy(), nb.first.numpy(), nb.neighbour_species.numpy(), nb.vectors.numpy().copy()]
+    monkeypatch.setattr(native, "CENTRES_PER_PORTION", centres)
+    monkeypatch.setattr(native, "PAIRS_PER_PORTION", pairs)
+    efg = NativeEFG(str(tmp_path / "m.safetensors"), "float64")
+    sent = np.empty((len(nb.species), efg.message_width))
+    efg.messages(*own, sent)
+    found = efg.evaluate_with_messages(*own, nb.neighbour.numpy(), sent)
+    exact = matrix_to_six(model(nb).detach().numpy())
+    np.testing.assert_allclose(found, exact, atol=1e-12 * np.abs(exact).max())

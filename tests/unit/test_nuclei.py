@@ -5,9 +5,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from scipy import constants
+from soprano.data.nmr import _get_isotope_data
 
 from efgmd.errors import ConfigError
-from efgmd.nuclei import MHZ_PER_BARN_AU, nqr_lines, nucleus, quadrupole_hamiltonian
+from efgmd.larmor import GYROMAGNETIC_1E7
+from efgmd.nuclei import _MOMENTS, MHZ_PER_BARN_AU, nqr_lines, nucleus, quadrupole_hamiltonian
 from efgmd.tensors import VOLT_PER_ANGSTROM2
 
 
@@ -47,18 +49,38 @@ def test_names_that_are_no_nucleus_are_refused(name):
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "message"),
     [
-        {"moment_mb": 0.0},
-        {"moment_mb": float("nan")},
-        {"moment_mb": 1.0, "spin": 0.5},
-        {"moment_mb": 1.0, "spin": "x"},
-        {},
+        ({"moment_mb": 1.0, "spin": 0.5}, "spin of 69Ga must be 1 or more"),
+        ({"moment_mb": 1.0, "spin": "x"}, "must be a number such as 3 or 7/2"),
+        ({"moment_mb": 1.0}, "69Ga is not built in"),
+        ({}, "69Ga is not built in"),
     ],
 )
-def test_unknown_nuclei_need_a_spin_and_a_moment(arguments):
-    with pytest.raises(ConfigError):
+def test_unknown_nuclei_need_a_spin_and_a_moment(arguments, message):
+    with pytest.raises(ConfigError, match=message):
         nucleus("69Ga", **arguments)
+
+
+@pytest.mark.parametrize("moment", [0.0, float("nan"), float("inf")])
+def test_moments_that_make_no_coupling_are_refused(moment):
+    with pytest.raises(ConfigError, match="must be a non-zero number of millibarn"):
+        nucleus("127I", moment_mb=moment)
+
+
+@pytest.mark.parametrize("name", _MOMENTS)
+def test_the_tables_agree_with_those_of_soprano(name):
+    """Moments of P. Pyykkö (2008), spins, and gyromagnetic ratios of the IUPAC table, as another program has them."""
+    found = nucleus(name)
+
+    def theirs(what):
+        return _get_isotope_data(
+            [found.element], what, isotopes={found.element: int(name.removesuffix(found.element))}
+        )[0]
+
+    assert found.moment_mb == pytest.approx(theirs("Q"), rel=2e-3)
+    assert float(found.spin) == theirs("I")
+    assert 1e7 * GYROMAGNETIC_1E7[name] == pytest.approx(theirs("gamma"), rel=1e-3)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.2, 0.7, 1.0])

@@ -7,7 +7,7 @@ import pytest
 from ase.io import read
 
 from efgmd.campaign.deck import ensemble_commands, system_commands, tensor_commands
-from efgmd.campaign.sampling import BlockMean, Sample, cell_matrix, image_flags
+from efgmd.campaign.sampling import BlockMean, Sample, cell_matrix, departure, image_flags
 from efgmd.campaign.spec import RunSpec, run_folder
 from efgmd.campaign.trajectory import append_frame, cut_trajectory
 from efgmd.errors import StoreError
@@ -124,3 +124,17 @@ def test_deck_follows_the_spec(tmp_path):
     assert "timestep 0.0005" in commands and 'read_data "start.data"' in commands
     assert any(line.startswith("read_restart") for line in system_commands(SPEC, tmp_path / "restart.100"))
     assert ensemble_commands(SPEC) == ["fix md all npt temp 300 300 0.1 tri 1 1 1 flip no"]
+
+
+def test_masses_go_to_their_types():
+    commands = system_commands(SPEC)
+    assert "mass 1 22.99" in commands and "mass 2 35.45" in commands
+
+
+def test_a_run_that_has_left_physics_is_told():
+    sane = {"temperature": 300.0, "volume": 200.0}
+    assert departure(sane, 300.0, 200.0) == ""
+    for temperature in (3600.0, float("nan")):
+        assert "the temperature is" in departure(sane | {"temperature": temperature}, 300.0, 200.0)
+    for volume in (90.0, 410.0):
+        assert "the volume went from 200 to" in departure(sane | {"volume": volume}, 300.0, 200.0)

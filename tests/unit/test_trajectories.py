@@ -317,3 +317,15 @@ def test_damaged_compressed_dumps_say_so(tmp_path, damage):
     (tmp_path / "run.dump.gz").write_bytes(content)
     with pytest.raises(DataError, match=r"run\.dump\.gz"):
         imported(tmp_path, start, [tmp_path / "run.dump.gz"])
+
+
+@pytest.mark.parametrize("tilt", [(0.9, -0.7, 0.4), (0.9, 0.7, -0.4), (-0.9, -0.7, -0.4), (-0.9, 0.7, 0.4)])
+def test_bounds_of_tilted_boxes(tmp_path, tilt):
+    """A dump gives the bounds of the box around the tilted cell; which corners reach them depends on the signs."""
+    start, frames = make_frames(True)
+    step, cell, scaled, efg = frames[0]
+    cell = np.array([*cell[:3], *tilt])
+    (tmp_path / "run.dump").write_text(dump_text(start, [(step, cell, scaled, efg)], "unwrapped"))
+    (found,) = Dump([tmp_path / "run.dump"])
+    np.testing.assert_allclose(found.cell, cell, atol=1e-9)
+    np.testing.assert_allclose(found.scaled, scaled, atol=1e-9)

@@ -14,11 +14,13 @@ from efgmd.analysis.change_point import find_change
 from efgmd.analysis.interchange import schema
 from efgmd.analysis.landau import FIRST_ORDER, POWER_LAW, fit, fixed, landau_first_order
 from efgmd.analysis.magnitude import Magnitude
-from efgmd.analysis.order_parameters import OrderParameter
+from efgmd.analysis.order_parameters import OrderParameter, order_parameters
 from efgmd.analysis.results import analyze_campaign
 from efgmd.analysis.table import print_table
 from efgmd.analysis.transition import TransitionAnalysis
 from efgmd.analysis.transition_words import agreement
+from efgmd.nuclei import nucleus
+from efgmd.tensors import matrix_to_six
 
 ANY = (POWER_LAW, *FIRST_ORDER)
 KELVIN = np.arange(250.0, 400.0, 12.5)
@@ -312,3 +314,36 @@ def test_an_upper_bound_is_never_zero(components):
     assert all(low == 0 and high > 2.5 for low, high in ends) and ends == sorted(ends)
     assert Magnitude(40.0, 1.0, components).interval == pytest.approx((38.04, 41.96), abs=0.1)
     assert Magnitude.below(3.0).interval == pytest.approx((0.0, 3.0))
+
+
+def test_sizes_of_order_parameters_are_in_their_units():
+    """|Cq|, its splitting, eta and |c/a - 1| of sites and a cell that are given exactly."""
+
+    def site(name, vzz, eta):
+        tensor = vzz * np.diag([-(1 - eta) / 2, -(1 + eta) / 2, 1.0])
+        row = {"nucleus": "127I", "site": name, "count": 8, "eta": eta, "cq_MHz": vzz, "compatible_with_zero": False}
+        covariance = (1e-12 * np.eye(6)).tolist()
+        return row | {
+            "tensor_au": matrix_to_six(tensor).tolist(),
+            "covariance_au": covariance,
+            "degrees_of_freedom": 40,
+        }
+
+    lengths = {name: {"mean": mean, "error": 1e-6} for name, mean in zip("abc", (6.3, 6.3, 6.363), strict=True)}
+    entry = {
+        "temperature_K": 300.0,
+        "sites": [site("4a", 3.0, 0.0), site("8h", 3.3, 0.2)],
+        "merged_sites": [],
+        "lattice": {"pseudocubic": lengths},
+        "symmetry": {"assumed_from_start": False},
+    }
+    iodine = nucleus("127I")
+    results = {"temperatures": [entry], "nuclei": {"127I": {"moment_mb": iodine.moment_mb}}}
+    choices = [{"kind": kind, "nucleus": "127I"} for kind in ("coupling", "splitting", "asymmetry")]
+    found = order_parameters(results, [*choices, {"kind": "strain"}])
+    sizes = {(series.kind, series.site): series.points[0].size for series in found}
+    mhz = abs(float(iodine.coupling_mhz(1.0)))
+    assert sizes["coupling", "4a"] == pytest.approx(3.0 * mhz)
+    assert sizes["splitting", None] == pytest.approx(0.3 * mhz)
+    assert sizes["asymmetry", "8h"] == pytest.approx(0.2)
+    assert sizes["strain", None] == pytest.approx(1.0, rel=0.01)
