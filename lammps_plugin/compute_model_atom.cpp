@@ -1,5 +1,6 @@
 #include "compute_model_atom.h"
 
+#include "group_atoms.h"
 #include "instability.h"
 #include "neighbour_search.h"
 #include "python_runtime.h"
@@ -86,14 +87,9 @@ void ComputeModelAtom::init()
 
 void ComputeModelAtom::refuse_unknown()
 {
-  for (std::size_t e = 0; e < model->elements.size(); e++) {
-    if (!is_unknown(static_cast<int>(e))) continue;
-    int found = 0, anywhere = 0;
-    for (int i = 0; i < atom->nlocal; i++)
-      found |= (atom->mask[i] & groupbit) && element[atom->type[i]] == static_cast<int>(e);
-    MPI_Allreduce(&found, &anywhere, 1, MPI_INT, MPI_MAX, world);
-    if (anywhere) error->all(FLERR, "{}: {}", name, unknown_element(static_cast<int>(e)));
-  }
+  for (int e = 0; e < static_cast<int>(model->elements.size()); e++)
+    if (is_unknown(e) && efgmd::any_in_group(lmp, groupbit, [&](int i) { return element[atom->type[i]] == e; }))
+      error->all(FLERR, "{}: {}", name, unknown_element(e));
 }
 
 bool ComputeModelAtom::is_unknown(int e) const

@@ -1,6 +1,7 @@
 #include "pair_mliap_python.h"
 
 #include "ghost_exchange.h"
+#include "hidden_pairs.h"
 #include "instability.h"
 #include "python_runtime.h"
 
@@ -11,7 +12,6 @@
 #include <cstring>
 #include <error.h>
 #include <force.h>
-#include <group.h>
 #include <memory.h>
 #include <neigh_list.h>
 #include <neighbor.h>
@@ -113,49 +113,8 @@ void PairMLIAPPython::init_style()
   if (atom->tag_enable == 0) error->all(FLERR, "{} needs atom IDs: write atom_modify id yes", STYLE);
   if (utils::strmatch(update->integrate_style, "^respa"))
     error->all(FLERR, "{} does not support run_style respa: write run_style verlet", STYLE);
-  refuse_missing_pairs();
+  efgmd::refuse_hidden_pairs(lmp, STYLE, element);
   neighbor->add_request(this, NeighConst::REQ_FULL);
-}
-
-/* ----------------------------------------------------------------------
-   Neighbours that LAMMPS leaves out of its lists are missed in surroundings,
-   whatever forces they were to spare.
-------------------------------------------------------------------------- */
-
-void PairMLIAPPython::refuse_missing_pairs()
-{
-  // The lists decide, which delete_bonds leaves unless it is told to remake them.
-  int special = atom->nbonds > 0 || atom->molecular == Atom::TEMPLATE;
-  for (int i = 0; i < atom->nlocal && atom->nspecial && !special; i++) special = atom->nspecial[i][2] > 0;
-  const bool excludes = force->special_lj[1] == 0.0 || force->special_lj[2] == 0.0 || force->special_lj[3] == 0.0;
-  if (anywhere(special) && excludes)
-    error->all(FLERR, "{} would miss bonded neighbours: write special_bonds lj/coul 1 1 1", STYLE);
-
-  int excluded = 0;
-  for (int k = 0; k < neighbor->nex_type; k++)
-    excluded |= element[neighbor->ex1_type[k]] >= 0 && element[neighbor->ex2_type[k]] >= 0;
-  for (int k = 0; k < neighbor->nex_group; k++)
-    excluded |= seen_in(neighbor->ex1_group[k]) && seen_in(neighbor->ex2_group[k]);
-  for (int k = 0; k < neighbor->nex_mol; k++) excluded |= seen_in(neighbor->ex_mol_group[k]);
-  if (excluded)
-    error->all(FLERR, "{} would miss neighbours that neigh_modify exclude leaves out: write neigh_modify exclude none",
-               STYLE);
-}
-
-bool PairMLIAPPython::anywhere(int here) const
-{
-  int found = 0;
-  MPI_Allreduce(&here, &found, 1, MPI_INT, MPI_MAX, world);
-  return found != 0;
-}
-
-// Whether a group has atoms that the model sees.
-bool PairMLIAPPython::seen_in(int which) const
-{
-  int found = 0;
-  for (int i = 0; i < atom->nlocal; i++)
-    found |= (atom->mask[i] & group->bitmask[which]) && element[atom->type[i]] >= 0;
-  return anywhere(found);
 }
 
 /* ---------------------------------------------------------------------- */

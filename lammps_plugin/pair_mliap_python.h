@@ -49,9 +49,6 @@ class PairMLIAPPython : public Pair {
   std::vector<double> row_forces;                  // on each row
 
   void allocate();
-  void refuse_missing_pairs();
-  bool anywhere(int) const;
-  bool seen_in(int) const;
   std::string pack(int &ii, std::size_t enough);
   // Models on a device (pair_mliap_device.cpp).
   efgmd::DeviceResult on_device;
