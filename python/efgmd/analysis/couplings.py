@@ -103,7 +103,7 @@ def coupling(nucleus: Nucleus, estimate: Estimate, seed: int = 0) -> Coupling:
         note = "zero by the symmetry of the site"
         return Coupling(0.0, 0.0, (0.0, 0.0), 0.0, 0.0, None, None, 0.0, False, True, 0.0, 0.0, (), (), (note,))
     if not estimate.has_error:
-        lines = tuple(float(line) for line in nqr_lines(nucleus.spin, cq, eta)) if cq else ()
+        lines = _lines(nucleus, cq, eta)
         note = "too few samples for an error"
         return Coupling(cq, None, None, None, eta, None, None, vzz, False, False, None, None, lines, None, (note,))
 
@@ -136,7 +136,7 @@ def coupling(nucleus: Nucleus, estimate: Estimate, seed: int = 0) -> Coupling:
     interval = size
     if sign_known and not is_zero:
         interval = size if cq > 0 else (-size[1], -size[0])
-    lines = tuple(float(line) for line in nqr_lines(nucleus.spin, cq, eta)) if cq else ()
+    lines = _lines(nucleus, cq, eta)
     return Coupling(
         cq=cq,
         cq_error=_half_width(drawn_cq),
@@ -154,6 +154,10 @@ def coupling(nucleus: Nucleus, estimate: Estimate, seed: int = 0) -> Coupling:
         nqr_error=tuple(_line_errors(nucleus.spin, lines, (abs(cq), eta), drawn_cq, drawn_eta)),
         notes=tuple(notes),
     )
+
+
+def _lines(nucleus: Nucleus, cq: float, eta: float) -> tuple[float, ...]:
+    return tuple(float(line) for line in nqr_lines(nucleus.spin, cq, eta)) if cq else ()
 
 
 def _draw(estimate: Estimate, seed: int) -> FloatArray:

@@ -139,9 +139,12 @@ class FrameFollower:
         found = UniqueAxis(self._cells, round(self._sites.axis_window_ps / frame_ps)).compute(cell)
         self.description["axis_amplitude_angstrom"] = found.amplitude
         self.description["axis_is_clear"] = found.clear
-        if not found.clear and onto is None:
+        if found.clear:
+            segments = found.segments
+        elif onto is not None:
+            segments = [Segment(0, len(cell), onto.axis)]
+        else:
             return None
-        segments = found.segments if found.clear or onto is None else [Segment(0, len(cell), onto.axis)]
         averages = [
             NucleusAverage((int(steps[part.first - 1]) if part.first else int(steps[0]) - 1, int(steps[part.last - 1])))
             for part in segments

@@ -39,7 +39,7 @@ def run_campaign(path: Path, output: Path | None = None, check_only: bool = Fals
     _make_folder(target)
     with locked(target, "efgmd run"):
         for spec in specs:
-            check_same_run(spec, target)
+            _check_same_run(spec, target)
         for name in _RESULT_FILES:
             (target / name).unlink(missing_ok=True)  # results of a shorter run must not look like this one's
         jobs = [Job(spec, prepare_run(checked, spec, target)) for spec in specs]
@@ -177,7 +177,7 @@ def _make_folder(target: Path) -> None:
             raise ConfigError(f"{target} has a {name} that efgmd run did not write; choose another --output")
 
 
-def check_same_run(spec: RunSpec, target: Path) -> None:
+def _check_same_run(spec: RunSpec, target: Path) -> None:
     """Refuse a folder that belongs to another run."""
     folder = run_folder(target, spec.temperature)
     if (folder / SPEC_FILE).exists() and RunSpec.read(folder).identity != spec.identity:
@@ -187,8 +187,7 @@ def check_same_run(spec: RunSpec, target: Path) -> None:
 
 
 def prepare_run(checked: CheckedCampaign, spec: RunSpec, target: Path) -> Path:
-    """Make a run's folder, or take up the one that is there."""
-    check_same_run(spec, target)
+    """Make the folder of a run, or take up the one of the same run."""
     folder = run_folder(target, spec.temperature)
     folder.mkdir(exist_ok=True)
     write_start(folder, checked.atoms, spec)

@@ -203,9 +203,7 @@ def _read_header(stream: IO[str], path: Path) -> _Header | None:
         else:
             if step is None:
                 return None
-    except UnicodeDecodeError:
-        raise
-    except ValueError as error:
+    except (ValueError, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: is not a text dump of LAMMPS ({error})") from error
     raise DataError(f"{path}: is not a text dump of LAMMPS, or is cut off within a header; give `dump custom` files")
 

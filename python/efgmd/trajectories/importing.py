@@ -271,10 +271,12 @@ class TrajectoryImport:
             self._check_order(frame, notes)
             scaled = frame.scaled
             if not frame.unwrapped:
-                last = self._near_start(scaled) if last is None else last
-                scaled = scaled + np.round(last - scaled)
-                last = scaled
+                scaled = last = self._continued(scaled, last)
             yield _Frame(frame.step, None, _sample(frame.efg, scaled, frame.cell, np.nan), not frame.efg.any())
+
+    def _continued(self, scaled: FloatArray, last: FloatArray | None) -> FloatArray:
+        """Positions at the periodic images nearest to those of the frame before, for the first frame of the start."""
+        return scaled + np.round((self._near_start(scaled) if last is None else last) - scaled)
 
     def _near_start(self, scaled: FloatArray) -> FloatArray:
         """Positions of the start, moved as a whole to where the frame is: the box may have another origin."""
@@ -290,8 +292,7 @@ class TrajectoryImport:
             if frame.symbols != symbols:
                 raise DataError(f"step {frame.step}: its elements are not those of the structure, in the same order")
             self._gaps |= ~frame.known
-            last = self._near_start(frame.scaled) if last is None else last
-            last = frame.scaled + np.round(last - frame.scaled)
+            last = self._continued(frame.scaled, last)
             sample = _sample(frame.efg, last, frame.cell, frame.temperature)
             yield _Frame(frame.step, frame.time_fs, sample, not frame.efg.any())
 
