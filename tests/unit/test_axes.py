@@ -3,15 +3,14 @@
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import molecule
 from crystals import perovskite, point_charge_tensors
+from frames_in_memory import Trajectory
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from efgmd.analysis.averaging import NucleusAverage, SiteSeries
 from efgmd.analysis.axes import AxisFollower, CellFrame, UniqueAxis
 from efgmd.analysis.following import FrameFollower
-from efgmd.analysis.molecular_frame import MolecularFrame
 from efgmd.analysis.sites import SiteFinder
 from efgmd.campaign.config import Sites
 from efgmd.campaign.sampling import cell_matrix
@@ -20,20 +19,6 @@ from efgmd.tensors import asymmetry, l2_to_cartesian, matrix_to_six, principal_v
 from efgmd.trajectories.frames import TensorFrames
 
 CELLS = (2, 2, 2)
-
-
-class Trajectory:
-    """Frames in memory, handed out in uneven chunks."""
-
-    def __init__(self, symbols, frames):
-        self.symbols, self._frames = symbols, frames
-
-    def frames(self):
-        first, sizes = 0, [7, 1, 30]
-        while first < len(self._frames.step):
-            part = slice(first, first + sizes[first % 3])
-            yield TensorFrames(*(getattr(self._frames, name)[part] for name in TensorFrames.__annotations__))
-            first = part.stop
 
 
 def domain(axis, shift, cubic, tetragonal, tensors):
@@ -210,92 +195,3 @@ def test_frame_of_a_turning_cell_undoes_the_rotation_exactly():
     assert np.ptp(frames.efg, axis=0).max() > 0.01
     turned = CellFrame(reference, np.ones(1, dtype=bool)).apply(frames).efg[:, 0]
     np.testing.assert_allclose(turned, np.broadcast_to(matrix_to_six(tensor), turned.shape), atol=1e-12)
-
-
-def test_tumbling_molecules_keep_their_tensors():
-    """Methylamine in boxes of lead: each molecule tumbles by itself, its geometry shakes, its tensors turn along."""
-    rng = np.random.default_rng(5)
-    single = molecule("H3CNH2")
-    start = Atoms(cell=[16.0, 8.0, 8.0], pbc=True)
-    for centre in ([4.0, 4, 4], [12.0, 4, 4]):
-        start += Atoms("Pb", positions=[np.subtract(centre, 4)])
-        turned = single.copy()
-        # Lists of atoms in the same order, molecules in other orientations.
-        turned.positions = (single.positions - single.positions.mean(0)) @ Rotation.random(rng=rng).as_matrix().T
-        turned.positions += centre
-        start += turned
-    own = l2_to_cartesian(rng.normal(size=(len(single), 5)))  # in the frame of the first molecule
-    count, n = 200, len(single)
-    efg, scaled = np.zeros((count, len(start), 6)), np.zeros((count, len(start), 3))
-    body = start.positions[1 : n + 1] - start.positions[1 : n + 1].mean(0)
-    for frame in range(count):
-        positions = start.positions.copy()
-        for first in (1, n + 2):
-            rotation = Rotation.random(rng=rng).as_matrix()
-            centre = start.positions[first : first + n].mean(0)
-            positions[first : first + n] = (body + rng.normal(0, 0.01, body.shape)) @ rotation.T + centre
-            efg[frame, first : first + n] = matrix_to_six(rotate(own, rotation))
-        scaled[frame] = positions / start.cell.lengths()
-    cell = np.tile([16.0, 8, 8, 0, 0, 0], (count, 1))
-    frames = TensorFrames(np.arange(count), cell, efg, np.ones(efg.shape[:2]), scaled)
-    assert np.abs(NucleusAverage().compute(frames).mean).max() < 0.5  # tumbling averages nearly all of it away
-    inside = MolecularFrame(start, ("Pb",))
-    mean = NucleusAverage().compute(inside.apply(frames)).mean
-    np.testing.assert_allclose(mean[1 : n + 1], matrix_to_six(own), atol=0.02)
-    np.testing.assert_allclose(mean[n + 2 :], matrix_to_six(own), atol=0.02)
-    assert len(inside.sites) == n and all(len(site.indices) == 2 for site in inside.sites)
-    with pytest.raises(DataError, match="fewer than three atoms"):
-        MolecularFrame(Atoms("PbOH", positions=[[0, 0, 0], [4, 4, 4], [4, 4, 5]], cell=[8] * 3, pbc=True), ("Pb",))
-
-
-def test_a_molecular_frame_in_a_cell_that_shears():
-    """The frame of the molecule already turns with everything: the cell's own rotation must not be undone on top."""
-    rng, count = np.random.default_rng(6), 300
-    start = molecule("NH3")
-    start.cell, start.pbc = np.eye(3) * 8, True
-    start.positions += 4 - start.positions.mean(axis=0)
-    start += Atoms("Pb", positions=[[0, 0, 0]])
-    cell = np.tile([8.0, 8, 8, 0, 0, 0], (count, 1))
-    cell[:, 3:] = rng.normal(0, 0.8, (count, 3))  # tilts of 6 degrees
-    own, rotations = l2_to_cartesian(rng.normal(size=5)), Rotation.random(count, rng=rng).as_matrix()
-    positions = np.zeros((count, 5, 3))
-    positions[:, :4] = (start.positions[:4] - 4) @ np.swapaxes(rotations, 1, 2) + 4
-    efg = np.zeros((count, 5, 6))
-    efg[:, :4] = matrix_to_six(rotate(own, rotations))[:, None]
-    undone = CellFrame(cell.mean(axis=0), np.ones(5, dtype=bool)).rotations(cell)
-    efg[:, 4] = matrix_to_six(rotate(own, np.swapaxes(undone, 1, 2)))  # lead turns with the cell
-    scaled = positions @ np.linalg.inv(cell_matrix(cell))
-    trajectory = Trajectory(
-        start.get_chemical_symbols(), TensorFrames(np.arange(count), cell, efg, np.ones((count, 5)), scaled)
-    )
-    follower = FrameFollower(Sites(frame="molecule", framework=("Pb",)), (1, 1, 1))
-    followed = follower.compute(trajectory, start, np.arange(count), cell, 0.1).followed
-    average = NucleusAverage()
-    for frames in followed.frames():
-        average.compute(frames)
-    np.testing.assert_allclose(average.mean, np.tile(matrix_to_six(own), (5, 1)), atol=1e-9)
-
-
-@pytest.mark.parametrize("wrapped", ["frames", "start", "both"])
-def test_molecules_across_the_faces_of_the_cell(wrapped):
-    """Atoms of a molecule may be listed at different periodic images, in the structure as a CIF has it or in frames."""
-    rng, count = np.random.default_rng(8), 60
-    single = molecule("CH4")
-    start = Atoms("Pb", positions=[[4, 4, 4]], cell=[8.0] * 3, pbc=True) + single  # the carbon sits at a corner
-    own = l2_to_cartesian(rng.normal(size=(5, 5)))
-    efg, scaled = np.zeros((count, 6, 6)), np.zeros((count, 6, 3))
-    for frame in range(count):
-        rotation = Rotation.random(rng=rng).as_matrix()
-        positions = start.positions.copy()
-        positions[1:] = single.positions @ rotation.T
-        scaled[frame] = positions / 8.0
-        efg[frame, 1:] = matrix_to_six(rotate(own, rotation))
-    if wrapped != "start":
-        scaled %= 1.0
-    if wrapped != "frames":
-        start.wrap()
-    cell = np.tile([8.0, 8, 8, 0, 0, 0], (count, 1))
-    turned = MolecularFrame(start, ("Pb",)).apply(
-        TensorFrames(np.arange(count), cell, efg, np.ones((count, 6)), scaled)
-    )
-    np.testing.assert_allclose(turned.efg[:, 1:], np.tile(matrix_to_six(own), (count, 1, 1)), atol=1e-9)

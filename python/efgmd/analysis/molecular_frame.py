@@ -6,6 +6,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from efgmd.analysis.correspondence import corresponding, spanning_triangle, superpose
 from efgmd.analysis.molecules import Molecules
 from efgmd.analysis.sites import Site
 from efgmd.campaign.sampling import cell_matrix
@@ -20,7 +21,8 @@ class MolecularFrame:
     """Turns tensors into the frame of their molecule, to average what the molecule's tumbling would wipe out.
 
     Molecules of one kind are laid over the starting geometry of the first of them, by the rotation that brings their
-    atoms closest (W. Kabsch, Acta Cryst. A 32, 922 (1976)), and their tensors are turned along.
+    atoms closest (`superpose`), and their tensors are turned along. Atoms correspond that are bonded alike and lie at
+    the same place when the starting geometries are laid over each other, in whatever order they are listed.
 
     Parameters
     ----------
@@ -32,7 +34,7 @@ class MolecularFrame:
     Raises
     ------
     DataError
-        If there is no molecule, or one of less than three atoms, which has no frame.
+        If there is no molecule, or one whose atoms are in line, which has no frame.
     """
 
     def __init__(self, start: Atoms, framework: tuple[str, ...]) -> None:
@@ -43,13 +45,10 @@ class MolecularFrame:
         self._molecules = molecules
         self._start = molecules.whole(start.get_scaled_positions(wrap=False)) @ start.cell.array
         # (molecules, atoms): rows of equal molecules, atoms corresponding, as positions in molecules.indices.
-        self._members: list[NDArray[np.int64]] = []
-        for kind in dict.fromkeys(kinds):
-            rows = [molecules.members(int(number)) for number in np.flatnonzero(kinds == kind)]
-            self._members.append(np.array(rows))
-            if len(rows[0]) < 3:
-                formula = start[molecules.indices[rows[0]]].get_chemical_formula()
-                raise DataError(f"molecule {formula} has fewer than three atoms and no frame; add it to the framework")
+        self._members = [
+            self._correspondence([molecules.members(int(number)) for number in np.flatnonzero(kinds == kind)])
+            for kind in dict.fromkeys(kinds)
+        ]
         self._groups = [molecules.indices[rows] for rows in self._members]
         neighbours = dict(zip(molecules.indices.tolist(), molecules.neighbours, strict=True))
         symbols = start.get_chemical_symbols()
@@ -65,6 +64,19 @@ class MolecularFrame:
             for number, row in enumerate(group.T)
         ]
 
+    def _correspondence(self, rows: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+        """Rows of equal molecules with corresponding atoms in the same column."""
+        environment = np.array(self._molecules.environment)[rows[0]]
+        classes = np.unique(environment, return_inverse=True)[1]
+        reference = self._start[rows[0]]
+        triangle = spanning_triangle(reference, classes)
+        if triangle is None:
+            numbers = ", ".join(str(index + 1) for index in self._molecules.indices[rows[0]])
+            raise DataError(
+                f"the molecule of atoms {numbers} is linear and has no frame; add its elements to the framework"
+            )
+        return np.array([row[corresponding(self._start[row], reference, classes, triangle)] for row in rows])
+
     def rotations(self, frames: TensorFrames) -> list[FloatArray]:
         """Rotations ``(n, molecules, 3, 3)`` into the frame of the first molecule, for each kind of molecule."""
         whole, cells = self._molecules.whole(frames.scaled), cell_matrix(frames.cell)
@@ -73,10 +85,7 @@ class MolecularFrame:
             positions = whole[:, group] @ cells[:, None]
             positions = positions - positions.mean(axis=2, keepdims=True)
             reference = self._start[group[0]] - self._start[group[0]].mean(axis=0)
-            left, _, right = np.linalg.svd(np.swapaxes(positions, -1, -2) @ reference)
-            signs = np.ones(left.shape[:-1])
-            signs[..., 2] = np.sign(np.linalg.det(left) * np.linalg.det(right))
-            found.append(np.swapaxes((left * signs[..., None, :]) @ right, -1, -2))
+            found.append(superpose(positions, reference))
         return found
 
     def apply(self, frames: TensorFrames) -> TensorFrames:
