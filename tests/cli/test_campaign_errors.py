@@ -1,12 +1,14 @@
 """Mistakes in a campaign: one line each, exit status 2, nothing left that looks complete."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+from ase.io import read
 from toy_campaign import CAMPAIGN, efgmd, samples_of, wait_for, workers_of, write_toy
 
 from efgmd.cli import main
@@ -64,15 +66,22 @@ def test_element_unknown_to_a_model(capsys, toy):
     assert sum("expected it to know K too" in line for line in lines) == 2
 
 
-def test_run_that_leaves_physics_fails_in_one_line_with_the_log(toy):
-    text = CAMPAIGN.replace("timestep_fs: 1", "timestep_fs: 400").replace("sampling_fs: 4", "sampling_fs: 400")
-    text = text.replace("equilibration_ps: 0.02", "equilibration_ps: 40").replace("0.12", "40")
-    path = toy / "explodes.yaml"
-    path.write_text(text)
+@pytest.mark.parametrize(("equilibration", "step"), [("0.02", 20), ("0", 4)])
+def test_run_that_leaves_physics_fails_in_one_line_with_the_log(toy, equilibration, step):
+    """Two atoms on top of each other fly apart, far hotter than the thermostat can follow."""
+    atoms = read(toy / "cell.extxyz")
+    atoms.positions[1] = atoms.positions[0] + [1.0, 0, 0]
+    atoms.write(toy / "overlap.extxyz")
+    text = CAMPAIGN.replace("cell.extxyz", "overlap.extxyz")
+    path = toy / f"explodes{step}.yaml"
+    path.write_text(text.replace("equilibration_ps: 0.02", f"equilibration_ps: {equilibration}"))
     done = efgmd("run", path)
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
-    assert "K failed:" in done.stderr and "worker.log" in done.stderr
-    assert not (toy / "explodes-run" / "results.json").exists()
+    told = re.search(r"(\d+) K failed: step (\d+): the temperature is (\S+) K for a target of (\d+) K; ", done.stderr)
+    assert told and "worker.log" in done.stderr, done.stderr
+    failed, at, found, target = map(float, told.groups())
+    assert failed == target and at == step and found > 10 * target + 500
+    assert not (toy / f"explodes{step}-run" / "results.json").exists()
 
 
 def test_worker_killed_from_outside_is_reported(toy):
@@ -122,8 +131,6 @@ def test_somebodys_own_files_are_not_overwritten(capsys, toy):
 
 def test_start_of_a_run_that_was_never_described_is_written_again(toy, tmp_path):
     """A kill between the start file and run.json leaves a structure that nothing vouches for."""
-    from ase.io import read
-
     path = toy / "again.yaml"
     path.write_text(CAMPAIGN.replace("0.12", "0.02").replace("[80, 100]", "[80]"))
     left = tmp_path / "T0080K"

@@ -12,6 +12,7 @@ from toy_campaign import CAMPAIGN, EQUILIBRATION, efgmd, write_toy
 from efgmd.analysis.interchange import schema
 from efgmd.campaign.watch import FRAMES_FILE, WATCH_FILE, cut_looks
 from efgmd.errors import DataError
+from efgmd.store import Store
 
 ONE = CAMPAIGN.replace("[80, 100]", "[80]").replace("production_ps: 0.12", "production_ps: 0.04") + "ranks: 2\n"
 # Looks every 8 steps, at 8, 16, ... of 20 steps of equilibration (in one chunk) and 40 of production.
@@ -125,6 +126,26 @@ def test_a_run_stops_at_the_first_frame_beyond(tmp_path):
     (frame,) = read(run / "extrapolation-stop.extxyz", index=":")
     assert frame.info["step"] == 20
     assert not (tmp_path / "toy-run" / "results.json").exists()
+
+
+def test_a_run_that_is_warned_of_goes_on_to_its_end(tmp_path):
+    path, run = write_watched(tmp_path, "warn", 1e-3)
+    done = efgmd("run", path)
+    assert done.returncode == 0, done.stderr
+    rows = looks(run)
+    assert [int(row["step"]) for row in rows] == STEPS
+    assert all(float(row["largest"]) > 1e-3 and int(row["atoms_above"]) > 0 for row in rows)
+    assert Store(run / "efg.h5").sample_steps[-1] == EQUILIBRATION + 40
+    assert not list(run.glob("extrapolation*.extxyz"))
+    results = json.loads((tmp_path / "toy-run" / "results.json").read_text())
+    found = results["temperatures"][0]["extrapolation"]
+    production = [row for row in rows if int(row["step"]) > EQUILIBRATION]
+    assert results["complete"] and (found["action"], found["limit"]) == ("warn", 1e-3)
+    assert found["frames"] == found["frames_above"] == len(production)
+    assert found["largest"] == max(float(row["largest"]) for row in production)
+    text = " ".join(done.stdout.split())
+    assert f"the force field extrapolates in {len(production)} of {len(production)} frames" in text
+    assert "save such frames (extrapolation.action), label them and train again" in text
 
 
 def test_a_force_field_without_record_is_told(tmp_path):

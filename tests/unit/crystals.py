@@ -3,6 +3,7 @@
 import numpy as np
 from ase import Atoms
 from ase.neighborlist import neighbor_list
+from ase.spacegroup import crystal
 
 from efgmd.tensors import symmetric_traceless
 
@@ -21,6 +22,12 @@ def perovskite(tilt_deg, stretch=1.0, repeats=2):
         ]
     lattice = 6.28 * repeats * np.array([1, 1, stretch])
     return Atoms(symbols, scaled_positions=np.array(scaled) / repeats, cell=lattice, pbc=True)
+
+
+def trigonal():
+    """Lead and iodine on general positions of P3_1: turns by a third relate the atoms, and their inverses do not."""
+    places = [(0.05, 0.3, 0.1), (0.4, 0.55, 0.2)]
+    return crystal(["Pb", "I"], places, spacegroup=144, cellpar=[7.0, 7.0, 9.0, 90, 90, 120])
 
 
 def point_charge_tensors(atoms, cutoff=7.0):

@@ -111,6 +111,7 @@ def test_couplings_are_those_put_in(results):
             assert site["eta_interval95"][0] - 0.02 <= eta <= site["eta_interval95"][1] + 0.02
             assert site["sign_known"] and not site["compatible_with_zero"]
             assert site["cq_error_model_MHz"] is None
+            assert site["abs_cq_instant_MHz"] == pytest.approx(abs(cq), rel=1e-5)  # as stored, without noise
             # Averaging over n nuclei and t samples leaves noise / sqrt(n t), about its error.
             expected = abs(float(iodine.coupling_mhz(NOISE * np.sqrt(2 / 3) / np.sqrt(site["count"] * SAMPLES))))
             assert 0.5 * expected < site["cq_error_sampling_MHz"] < 2.5 * expected

@@ -144,6 +144,24 @@ def test_errors_of_the_correlation_time_cover_the_truth():
     assert inside / runs > 0.83  # 0.91 found in 150 runs; a 95 % interval of four blocks needs more than two errors
 
 
+@pytest.mark.parametrize(("blocks", "nuclei"), [(4, 1), (4, 8), (1, 4), (3, 3)])
+def test_error_of_a_mean_product_is_its_standard_error(blocks, nuclei):
+    """For what is linear in the products the jackknife is the scatter over parts of equal size, over their root."""
+    rng, frames = np.random.default_rng(12), 20 * blocks
+    series = rng.normal(size=(frames, nuclei, 6)) * (1 + rng.random((frames, nuclei, 1)))
+    value, error = EFGCorrelation(0.1, 2, blocks).compute(series).estimate(lambda matrix: np.trace(matrix[0]))
+    components = cartesian_to_l2(six_to_matrix(series))
+    squares = np.sum((components - components.mean(axis=(0, 1))) ** 2, axis=2)
+    groups = min(nuclei, 4)
+    parts = squares.reshape(blocks, 20, groups, -1).mean(axis=(1, 3))
+    scatter = [
+        part.std(ddof=1) / np.sqrt(part.size)
+        for part in (parts.mean(axis=1), parts.mean(axis=0), parts.ravel())
+        if part.size > 1
+    ]
+    assert value == pytest.approx(squares.mean()) and error == pytest.approx(max(scatter))
+
+
 def test_static_differences_and_motion_slower_than_the_run_are_noticed():
     rng = np.random.default_rng(9)
     offsets = matrix_to_six(random_tensors(10, rng))

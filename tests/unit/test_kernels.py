@@ -1,8 +1,11 @@
 """The compiled kernels against plain torch and e3nn, on every instruction set this processor has."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from efgmd import _kernels
 from efgmd.models import Neighbourhoods
 from efgmd.models.density import CentreLayout, DensityBasis, density, radial_functions, reference_density
 from efgmd.models.products import paths, product, reference_product, table
@@ -91,3 +94,55 @@ def test_product_refuses_shapes_that_do_not_fit():
     t = table(9, 9, paths(2, 2, (0,)))
     with pytest.raises(ValueError, match="do not fit"):
         product(torch.zeros(4, 5), torch.zeros(9, 5), t)
+
+
+#: What the processor must be able to do, by instruction set, as Linux names it.
+FLAGS = {
+    "generic": set(),
+    "x86-64-v3": {"avx2", "fma"},
+    "x86-64-v4": {"avx512f", "avx512dq", "avx512bw", "avx512vl"},
+}
+
+
+@pytest.fixture
+def available():
+    """Instruction sets that the processor has, the best last."""
+    information = Path("/proc/cpuinfo")
+    if not information.exists():
+        pytest.skip("no /proc/cpuinfo")
+    lines = [line.split(":")[1].split() for line in information.read_text().splitlines() if line.startswith("flags")]
+    flags = set(lines[0]) if lines else set()
+    return [name for name, needed in FLAGS.items() if needed <= flags]
+
+
+def test_every_instruction_set_of_the_processor_can_be_chosen_and_no_other(available):
+    best = _kernels.instruction_set()
+    assert best == available[-1]
+    for name in FLAGS:
+        if name in available:
+            _kernels.set_instruction_set(name)
+            assert _kernels.instruction_set() == name
+        else:
+            with pytest.raises(ValueError, match=f"this processor has no {name}"):
+                _kernels.set_instruction_set(name)
+    _kernels.set_instruction_set(best)
+
+
+def test_the_instruction_sets_are_different_code(available):
+    """Those with fused multiplication and addition round once where the others round twice."""
+    if len(available) < 2:
+        pytest.skip("the processor has one instruction set only")
+    best = _kernels.instruction_set()
+    nb, t = neighbourhoods(torch.float32), table(16, 16, paths(3, 3, (0, 1, 2, 3)))
+    basis = DensityBasis(cutoffs=(5.0, 3.0, 4.0), r0=2.0, n_radial=7, lmax=3)
+    layout = CentreLayout.build(nb.species, basis)
+    a, b = torch.randn(2, 16, 150, generator=torch.Generator().manual_seed(1))
+    found = {}
+    for name in available:
+        _kernels.set_instruction_set(name)
+        found[name] = density(nb, basis, layout), product(a, b, t)
+    _kernels.set_instruction_set(best)
+    for name in available[1:]:
+        for fused, plain in zip(found[name], found["generic"], strict=True):
+            share = float((fused != plain).double().mean())
+            assert 0.05 < share < 0.95, name

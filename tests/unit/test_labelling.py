@@ -3,17 +3,21 @@
 import sys
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, make_supercell
+from ase.calculators.lj import LennardJones
 from ase.dft.kpoints import monkhorst_pack
 from ase.io import read, write
 from scipy.spatial.transform import Rotation
 
 from efgmd.errors import ConfigError, DataError
+from efgmd.frames.labels import LabelKeys
 from efgmd.frames.readers import read_frames
+from efgmd.labelling.gpaw_worker import calculate
 from efgmd.labelling.interpreter import gpaw_python
 from efgmd.labelling.kpoints import Mesh, folded, parse_mesh, parse_primitive, supercell_matrix
 from efgmd.labelling.label import Settings, _jobs, label
@@ -175,7 +179,8 @@ if job["numbers"][0] == 2 and {fail}:
     sys.exit("KohnShamConvergenceError: not converged")
 n = len(job["numbers"])
 V = np.tile(np.diag([-0.5, -0.5, 1.0]) * job["numbers"][0], (n, 1, 1))
-np.savez(sys.argv[3], V=V, E=-1.5 * n, F=np.zeros((n, 3)), gap=2.0, sym=np.array(["Ne"] * n), pos=job["positions"],
+F = np.array(job["numbers"])[:, None] * np.array(job["positions"])  # another on each atom
+np.savez(sys.argv[3], V=V, E=-1.5 * n, F=F, gap=2.0, sym=np.array(["Ne"] * n), pos=job["positions"],
          cell=job["cell"], method="stand-in", identity=job["identity"])
 """
 
@@ -260,3 +265,56 @@ def test_jobs_have_the_folded_points_and_the_functional():
     one, two = _jobs([cell, cell.repeat((1, 1, 2))], settings, Path("frames.xyz"))
     assert len(one["kpoints"]) == 8 and len(two["kpoints"]) == 4
     assert {point[2] % 1 for point in two["kpoints"]} == {0.0} and one["xc"] == two["xc"] == "PBEsol"
+
+
+def test_forces_and_energy_arrive_at_their_atoms(tmp_path):
+    """In the order of the source, whatever the elements, in eV/angstrom and eV under names that say whose they are."""
+    source, output = tmp_path / "in.xyz", tmp_path / "out.xyz"
+    rng = np.random.default_rng(4)
+    frames = [Atoms("ArNeAr", positions=rng.uniform(0, 4, (3, 3)), cell=[4, 4, 4], pbc=True) for _ in range(2)]
+    write(source, frames, format="extxyz")
+    label(source, output, Settings(Mesh((1, 1, 1))), processes=1, python=stand_in(tmp_path))
+    named = read_frames(output)
+    chosen = read_frames(output, LabelKeys(energy="dft_energy", forces="dft_forces"), require=("energy", "forces"))
+    results = [read_frames(tmp_path / "out.xyz.frames" / f"{number:05d}.npz")[0] for number in (0, 1)]
+    for atoms, plain, taken, result in zip(frames, named, chosen, results, strict=True):
+        expected = np.array([[18], [10], [18]]) * atoms.positions
+        np.testing.assert_allclose(plain.arrays["dft_forces"], expected, atol=1e-6)
+        np.testing.assert_allclose(taken.calc.results["forces"], expected, atol=1e-6)
+        np.testing.assert_allclose(result.arrays["dft_forces"], expected, atol=1e-6)
+        assert plain.info["dft_energy"] == taken.calc.results["energy"] == -4.5
+        assert plain.calc is None or not {"energy", "forces"} & set(plain.calc.results)
+
+
+def test_the_worker_gives_the_forces_of_its_calculator(monkeypatch, tmp_path):
+    """A Lennard-Jones crystal in place of GPAW: its energy (eV), forces (eV/angstrom) and settings (Hartree to eV)."""
+    made = {}
+
+    class Calculator(LennardJones):
+        def __init__(self, **settings):
+            super().__init__(sigma=2.2, epsilon=0.05, rc=4.0)
+            made.update(settings)
+
+        def get_homo_lumo(self):
+            return np.array([-1.5, made["gap"] - 1.5])
+
+    gpaw = SimpleNamespace(__version__="22.8.0", GPAW=Calculator, PW=lambda cutoff: cutoff, Mixer=lambda *_: None)
+    monkeypatch.setitem(sys.modules, "gpaw", gpaw)
+    monkeypatch.setitem(sys.modules, "gpaw.eigensolvers", SimpleNamespace(Davidson=lambda _: None))
+    tensors = np.arange(27.0).reshape(3, 3, 3)
+    monkeypatch.setitem(sys.modules, "gpaw_efg", SimpleNamespace(efg_tensors=lambda _: tensors))
+    atoms = Atoms("ArNeAr", positions=[[0, 0, 0], [2.4, 0.2, 0], [0.3, 2.1, 2.2]], cell=[4.6, 4.8, 5], pbc=True)
+    (job,) = _jobs([atoms], Settings(Mesh((2, 1, 1)), cutoff=30.0), Path("frames.xyz"))
+    made["gap"] = 2.5
+    found = calculate(job, str(tmp_path / "log"))
+    atoms.calc = LennardJones(sigma=2.2, epsilon=0.05, rc=4.0)
+    np.testing.assert_allclose(found["F"], atoms.get_forces(), atol=1e-12)
+    assert np.abs(found["F"]).max() > 0.01
+    assert found["E"] == pytest.approx(atoms.get_potential_energy()) and found["gap"] == pytest.approx(2.5)
+    assert found["sym"] == ["Ar", "Ne", "Ar"] and found["V"] is tensors
+    np.testing.assert_allclose(found["pos"], atoms.positions)
+    assert made["mode"] == pytest.approx(30 * 27.211386, rel=1e-6) and made["xc"] == "PBE"
+    assert len(made["kpts"]) == 2 and found["identity"] == job["identity"]
+    made["gap"] = 0.0
+    with pytest.raises(ValueError, match="no band gap"):
+        calculate(job, str(tmp_path / "log"))

@@ -14,6 +14,7 @@ from efgmd.errors import ConfigError, ModelFileError
 from efgmd.frames.neighbours import batch_of
 from efgmd.models import EFGModel, EnergyModel
 from efgmd.models.io import load_model, save_model
+from efgmd.training.predictions import predict_energy
 from efgmd.training.selection import choose, describe
 
 
@@ -116,3 +117,80 @@ def test_labels_of_the_pool_are_kept_and_no_input_is_replaced(pool, tmp_path):
     assert len(chosen) == 2
     for atoms, number in zip(chosen, numbers, strict=True):
         np.testing.assert_allclose(atoms.arrays["efg"], frames[number].arrays["efg"])
+
+
+def select(folder, pool, models, *options):
+    """Numbers in the pool of the chosen frames, and their rows, in the order of choice."""
+    flags = [text for path in models for text in ("--model", str(path))]
+    out = folder / "chosen.xyz"
+    result = CliRunner().invoke(app, ["select", str(pool), *flags, "-o", str(out), *map(str, options)])
+    assert result.exit_code == 0, result.output
+    with out.with_suffix(".csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    return [int(row["frame"].rpartition(" ")[2]) for row in rows], rows
+
+
+def test_frames_like_known_ones_come_last(tmp_path):
+    """All but one are known, turned and in another order: that one comes first, whatever the spreads."""
+    rng = np.random.default_rng(8)
+    frames = [structure(rng) for _ in range(4)]
+    write(tmp_path / "pool.xyz", frames, format="extxyz")
+    model = model_file(tmp_path / "m.safetensors", 0, committee=3)
+    unguided, _ = select(tmp_path, tmp_path / "pool.xyz", [model], "-n", 1)
+    for new in [*unguided, *(set(range(4)) - set(unguided))][:3]:
+        known = [atoms.copy() for k, atoms in enumerate(frames) if k != new][::-1]
+        for atoms in known:
+            atoms.rotate(70, (1, -2, 1), rotate_cell=True)
+        write(tmp_path / "one.xyz", known[:1], format="extxyz")
+        write(tmp_path / "two.xyz", known[1:], format="extxyz")
+        options = ["-n", 4, "--known", tmp_path / "one.xyz", "--known", tmp_path / "two.xyz"]
+        numbers, rows = select(tmp_path, tmp_path / "pool.xyz", [model], *options)
+        assert numbers[0] == new
+        distances = [float(row["distance"]) for row in rows]
+        assert distances[0] > 0.1 and max(distances[1:]) < 1e-4
+
+
+SIGMA, SPREAD_SCALES = np.array([0.02, 6.0]), np.array([1.5, 0.4])
+
+
+def scaled_file(path, seed, sigma=SIGMA, **changes):
+    """An EFG model whose elements, Ne and Ar, have tensors of very different size."""
+    model = load_model(model_file(path, seed, **changes))
+    model.scales.copy_(torch.tensor(sigma))
+    model.spread_scales.copy_(torch.tensor(SPREAD_SCALES))
+    save_model(path, model)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["committee", "one element", "efg", "energy"])
+def test_spreads_are_relative_to_the_tensors_of_each_element(pool, tmp_path, kind):
+    """Against the definition: variance between members, by atom and element, each in units of its sigma."""
+    if kind in ("committee", "one element"):
+        sigma = SIGMA if kind == "committee" else np.array([0.02, np.nan])
+        paths = [scaled_file(tmp_path / "a.safetensors", 0, sigma, committee=3)]
+    elif kind == "efg":
+        paths = [scaled_file(tmp_path / f"{seed}.safetensors", seed) for seed in (1, 2)]
+    else:
+        paths = [model_file(tmp_path / f"{seed}.safetensors", seed, EnergyModel) for seed in (1, 2, 3)]
+    numbers, rows = select(tmp_path, pool, paths, "-n", 8)
+    assert sorted(numbers) == list(range(8))
+    models = [load_model(path, dtype="float64") for path in paths]
+    frames = read(pool, ":")
+    for number, row in zip(numbers, rows, strict=True):
+        batch = batch_of(frames[number], 4.0, ELEMENTS, torch.float64)
+        if kind == "energy":
+            forces = np.array([predict_energy(model, batch).forces.numpy() for model in models])
+            expected = np.sqrt(np.mean(np.sum((forces - forces.mean(0)) ** 2, axis=(0, 2)) / 2))
+        else:
+            with torch.no_grad():
+                answers = [model.members(batch.neighbourhoods).numpy() for model in models]
+            members = np.concatenate(answers, axis=1)
+            deviation = members - members.mean(1, keepdims=True)
+            variance = np.mean(np.sum(deviation**2, axis=1) / (members.shape[1] - 1), axis=(1, 2))
+            of_element = [
+                variance[frames[number].symbols == element].mean() / SIGMA[k] ** 2 for k, element in enumerate(ELEMENTS)
+            ]
+            if kind != "efg":  # a committee was calibrated
+                of_element *= SPREAD_SCALES**2
+            expected = np.sqrt(of_element[0] if kind == "one element" else np.mean(of_element))
+        assert float(row["spread"]) == pytest.approx(expected, rel=1e-3)

@@ -1,6 +1,7 @@
 """Powder spectra: closed formulas, exact diagonalisation and mrsimulator against each other."""
 
 import builtins
+import json
 
 import numpy as np
 import pytest
@@ -217,3 +218,45 @@ def test_default_width_holds_the_lines_of_a_weak_field(larmor):
     assert 1.01 * highest < frequencies.max() < 2 * highest
     near = np.abs(frequencies - highest) < 0.05
     assert intensity[near].sum() > 0.1 * intensity.sum()
+
+
+@pytest.fixture
+def campaign(tmp_path):
+    """A campaign's results at two temperatures, the higher one first, for deuterium on three sites and for nitrogen."""
+
+    def site(name, cq, eta, count, compatible_with_zero=False):
+        errors = {"cq_error_sampling_MHz": 0.001, "eta_error_sampling": 0.01}
+        row = {"nucleus": name, "cq_MHz": cq, "eta": eta, "count": count}
+        return row | errors | {"compatible_with_zero": compatible_with_zero}
+
+    warm = [site("2H", 0.1, 0.0, 32)]
+    cold = [site("14N", 0.9, 0.3, 4), site("2H", 0.2, 0.0, 8), site("2H", 0.02, 0.0, 24), site("2H", 0.0, 0.0, 5, True)]
+    results = {
+        "campaign_file": "toy.yaml",
+        "nuclei": {"2H": {"spin": "1"}, "14N": {"spin": "1"}},
+        "temperatures": [{"temperature_K": 300.0, "sites": warm}, {"temperature_K": 250.0, "sites": cold}],
+    }
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    return tmp_path
+
+
+@pytest.mark.parametrize(("kelvin", "expected"), [(None, [(0.2, 8), (0.02, 24)]), (300.0, [(0.1, 32)])])
+def test_sites_of_a_campaign_have_the_weight_of_their_nuclei(campaign, kelvin, expected):
+    """At the lowest temperature unless another one is given; a site without a coupling has no lines."""
+    request = SpectrumRequest("2H", "nqr")
+    request.add_campaign(campaign, kelvin, None)
+    found = request.compute().results
+    assert [(site["cq_MHz"], site["weight"]) for site in found["sites"]] == expected
+    assert found["origin"] == {"campaign": "toy.yaml", "temperature_K": kelvin or 250.0}
+    assert {(site["cq_error_MHz"], site["eta_error"]) for site in found["sites"]} == {(0.001, 0.01)}
+
+
+@pytest.mark.parametrize("kind", ["static", "exact"])
+def test_areas_of_sites_are_as_their_numbers_of_nuclei(campaign, kind):
+    """8 nuclei with 200 kHz and 24 with 20 kHz: what lies within the narrow pattern's 15 kHz either side."""
+    request = SpectrumRequest("2H", kind, larmor_mhz=61.4, width_khz=400.0, points=1024, broadening_khz=1.0)
+    request.add_campaign(campaign, None, None)
+    found = request.compute().results
+    offset, intensity = np.array(found["offset_kHz"]), np.array(found["intensity_per_kHz"])
+    narrow = intensity[np.abs(offset) < 17].sum() * (offset[1] - offset[0])
+    assert narrow == pytest.approx((24 + 8 * share_below(17.0, 0.75 * 200)) / 32, abs=0.01)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 
 from efgmd.analysis.couplings import compatible_with_zero, coupling
 from efgmd.analysis.model_error import model_estimate
@@ -46,6 +47,23 @@ def test_block_errors_cover_the_truth(tau):
         estimate = BlockAverage().compute(correlated(400, tau, 1, rng)).estimate
         covered += abs(estimate.mean[0]) < estimate.error[0] * student.ppf(0.975, estimate.degrees)
     assert 0.90 < covered / runs < 0.99
+
+
+@pytest.mark.parametrize("decay", [0.08, 0.5, 0.95])
+def test_squared_error_of_the_mean_is_its_variance(decay):
+    """On average over many series with correlation ``decay^lag``, for blocks of one sample and for longer ones.
+
+    With 60 blocks or more of five components each, the average over 150 series has an error of 1 % or less.
+    """
+    rng, n, runs = np.random.default_rng(10), 6000, 150
+    squares = []
+    for _ in range(runs):
+        noise = rng.normal(size=(n, 5))
+        noise[1:] *= np.sqrt(1 - decay**2)
+        squares.append(BlockAverage().compute(lfilter([1.0], [1.0, -decay], noise, axis=0)).estimate.error ** 2)
+    lags = np.arange(1, n)
+    exact = (1 + 2 * np.sum((1 - lags / n) * decay**lags)) / n
+    assert np.mean(squares) == pytest.approx(exact, rel=0.05)
 
 
 def test_short_series_have_no_error():

@@ -208,9 +208,10 @@ def test_one_temperature_gives_nothing():
 def test_order_that_fades_at_the_end_leaves_the_interval_open():
     points = [Magnitude(60 * value, 4.0, 5) for value in power_law(0.5)(KELVIN[KELVIN < 326])]
     entry = TransitionAnalysis().analyze(series(KELVIN[KELVIN < 326], points))
-    assert entry["state"] in ("ordered", "open")
-    if entry["state"] == "open":
-        assert entry["interval95_K"][1] is None and "or beyond" in entry["text"]
+    low, high = entry["interval95_K"]
+    assert entry["state"] == "open" and high is None and "or beyond" in entry["text"]
+    assert 312.5 < low <= TC  # the last two temperatures are 312.5 and 325
+    assert entry["change_interval95_K"] == [312.5, None]
 
 
 def test_bounds_count_as_what_they_are():
@@ -226,11 +227,32 @@ def test_bounds_count_as_what_they_are():
     assert low <= TC and (high is None or high > entry["interval95_K"][1])
 
 
-def test_poor_fits_say_so():
+def alternating(scatter, noise):
+    """What is found in a power law whose points lie above and below it by turns."""
+    order = 60 * power_law(0.5)(KELVIN)
+    sizes = np.where(order > 0, order + scatter * (-1) ** np.arange(len(KELVIN)), 0)
+    return TransitionAnalysis().analyze(series(KELVIN, [Magnitude(size, noise) for size in sizes]))
+
+
+def test_poor_fits_say_so_and_have_the_interval_of_larger_errors():
+    """As large as the scatter asks for: with those from the start the fit is good and gives the same interval."""
+    good, poor = alternating(1.5, 1.0), alternating(5.0, 1.0)
+    assert good["fits"][0]["error_scale"] == 1 and "Tc" in good["text"] and "poor" not in good["text"]
+    assert "; the fit is poor and its errors were enlarged" in poor["text"]
+    scale = poor["fits"][0]["error_scale"]
+    # Twelve points, three parameters.
+    assert scale > 2 and scale == pytest.approx(np.sqrt(poor["fits"][0]["deviance"] / (12 - 3)))
+    wide = alternating(5.0, scale)
+    assert wide["fits"][0]["error_scale"] == 1
+    assert poor["interval95_K"] == pytest.approx(wide["interval95_K"], abs=0.1)
+    assert np.ptp(poor["interval95_K"]) > 2 * np.ptp(good["interval95_K"])
+
+
+def test_poor_fits_that_fill_a_gap_name_it():
     sizes = np.where(KELVIN < TC, 60 + 15 * (-1) ** np.arange(len(KELVIN)), 0)
     entry = TransitionAnalysis().analyze(series(KELVIN, [Magnitude(size, 1.0) for size in sizes]))
     assert entry["fits"][0]["error_scale"] > 2
-    assert "poor" in entry["text"] or "cannot locate it better" in entry["text"]
+    assert "between 325 and 337.5 K" in entry["text"] and "cannot locate it better" in entry["text"]
 
 
 def test_disagreement_is_stated():
