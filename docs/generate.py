@@ -201,8 +201,9 @@ The fields of `training` and `retraining` are [training settings](training.md). 
 
 ## What may change when a distillation is continued
 
-The same command continues an interrupted distillation. Only `rounds` and `output` may change between the two. Any other
-change makes it another distillation, and the folder of the first one is refused.
+The same command continues an interrupted distillation. Only `output` may change between the two, and `rounds` may
+be raised. Any other change makes it another distillation, and the folder of the first one is refused. So does another
+content of a file that `teacher.arguments` names, or another version of the teacher's package.
 """
 
 
@@ -210,7 +211,14 @@ def training_page() -> str:
     """Settings of `efgmd train`."""
     from efgmd.models import EFGModel, EnergyModel
     from efgmd.training.config import TrainingConfig
+    from efgmd.training.starting import LINEAR_EFG
 
+    linear = ", ".join(f"`{name}={value}`" for name, value in LINEAR_EFG.items())
+    remarks = {
+        EnergyModel: "",
+        EFGModel: f" A new model is linear, with {linear} (and messages no farther than a `cutoff` that is given), unless "
+        "`channels` ask for a network, `linear` is false, or `initialise` names a model to start from.",
+    }
     text = f"""# Training settings
 
 `efgmd train KIND DATA... -o MODEL` takes its settings from options, or from a YAML file given with `--config`, or from
@@ -218,11 +226,11 @@ both (options win). See [Train your own models](../howto/train.md).
 
 {sections(TrainingConfig, given_elsewhere=("kind",))}
 """
-    for model in (EnergyModel, EFGModel):
+    for model, remark in remarks.items():
         names = ", ".join(f"`{name}={value}`" for name, value in model.parameters_of_constructor().items())
         text += f"""## Hyperparameters of the {model.kind if model.kind == "energy" else "EFG"} model
 
-Given under `model:` or with `--set NAME=VALUE`; defaults: {names}.
+Given under `model:` or with `--set NAME=VALUE`; defaults: {names}.{remark}
 
 {_numpy_list(model.__doc__ or "")}
 """

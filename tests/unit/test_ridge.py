@@ -245,7 +245,10 @@ def test_a_refit_learns_nothing_from_test_frames(tmp_path, frames_file):
         train(TrainingConfig(kind="efg", model={**LINEAR, "n_radial": 4}, refit=True), files)
 
 
-@pytest.mark.parametrize("settings", [{"kind": "efg"}, {"kind": "efg", "model": {"linear": False}}, {"kind": "energy"}])
+@pytest.mark.parametrize(
+    "settings",
+    [{"kind": "efg", "model": {"channels": 8}}, {"kind": "efg", "model": {"linear": False}}, {"kind": "energy"}],
+)
 def test_only_a_linear_model_can_be_solved_again(tmp_path, frames_file, settings):
     frames = read(frames_file, ":")
     for atoms in frames:

@@ -1,11 +1,8 @@
-"""The linear part of an EFG model by ridge regression, with the regularisation chosen by leaving runs out.
+"""The linear part of an EFG model by ridge regression, with sizes and regularisation chosen by leaving runs out.
 
-The features are the components k of each element's densities and their products (see `efgmd.models.linear`), and of
-messages and their products (`efgmd.models.messages`, `efgmd.models.message_products`). The penalty on their weights
-states what is expected of them: contributions of neighbours fall off with distance as 1 / (1 + (r / d)^4), the form of
-weighting found best for SOAP descriptors (Willatt, Musil, Ceriotti, Phys. Chem. Chem. Phys. 20, 29661 (2018)), and
-combinations of densities that hardly vary carry little. The decay length d of each element is chosen like its
-regularisation.
+Features come in parts (`efgmd.training.parts`), each with a size and a decay length of its own
+(`efgmd.training.shares`), so that a model may offer more than the frames can teach: what does not help on runs left out
+becomes small.
 """
 
 import copy
@@ -20,24 +17,21 @@ from torch import Tensor
 
 from efgmd.errors import DataError
 from efgmd.models import EFGModel
-from efgmd.models.density import DensityBasis, radial_functions
-from efgmd.models.linear import LinearTensor, triple_paths
+from efgmd.models.linear import LinearTensor
 from efgmd.models.message_products import MessageProducts, product_features
 from efgmd.models.messages import MessageTensor, Surroundings, message_features
 from efgmd.models.neighbourhoods import Neighbourhoods
-from efgmd.models.products import Path, table
 from efgmd.tensors import cartesian_to_l2, l2_to_cartesian
 from efgmd.training.dataset import Prepared, collate
 from efgmd.training.evaluation import scale_spread
+from efgmd.training.parts import Install, Pairs, Part, Sent, SentProducts, Triples
 from efgmd.training.regression import Ridge
+from efgmd.training.shares import Share, ShareSearch, some_centres, spread
 
 FloatArray = NDArray[np.float64]
 Fittable = TypeVar("Fittable", bound=torch.nn.Module)
 
-_DECAY_LENGTHS = (2.0, 3.0, 4.5)  # angstrom
-_RANK = 24  # combinations of densities kept in the products, for each degree
 _MESSAGES = 500  # combinations of messages kept
-_CHUNK = 256  # centres whose products are formed at once
 
 
 @dataclass
@@ -46,17 +40,18 @@ class LinearFit:
 
     Attributes
     ----------
-    decay
-        Decay length of the contributions of neighbours, angstrom.
+    shares
+        Of the parts of the features, by name: ``pairs``, ``triples``, ``messages from X``, ``products``.
     penalty
         Ridge parameter, relative to the mean square of the features.
     error
-        RMSE/sigma on runs left out, each predicted from all others.
+        RMSE/sigma on runs left out, each predicted from all others. It is less than on new runs, by a tenth with 25
+        runs, since shares and penalty were chosen by it.
     spread_scale
         Errors on runs left out over the spread that a committee without them has there, if it was calibrated so.
     """
 
-    decay: float
+    shares: dict[str, Share]
     penalty: float
     error: float
     spread_scale: float | None = None
@@ -120,56 +115,32 @@ def fit_linear(
                 "regularised: add runs, or leave it out with --set linear=false"
             )
         scale = float(model.scales[s])
-        sent = messages.features(s, torch.from_numpy(chosen)) if messages else None
-        matrix = sent.matrix if sent else None
         wanted = target[chosen] / scale
-        features, solution = _best(block, model.backbone.basis, s, matrix, wanted, run[chosen])
+        linear = copy.deepcopy(cast(LinearTensor, model.linear[s])).double()
+        own = block, model.backbone.basis, s, linear
+        parts: dict[str, Part] = {"pairs": Pairs(*own), "triples": Triples(*own)}
+        if messages:
+            parts |= messages.parts(model, s, torch.from_numpy(chosen))
+        shares = _shares(parts, wanted, run[chosen])
+        matrix, install = _features(parts, shares, len(chosen))
+        solution = Ridge(matrix, wanted, run[chosen])
         weights = bootstrap[run[chosen]] if model.committee > 1 else np.ones((len(chosen), 1))
-        solved, spread = solution.committee(weights, left_out=calibrate)
-        features.install(cast(LinearTensor, model.linear[s]), solved)
-        if sent:
-            sent.install(model, s, solved)
+        solved, scatter = solution.committee(weights, left_out=calibrate)
+        for weight in (linear.pair, linear.triple, *_other_weights(model, s)):
+            weight.zero_()
+        install(solved)
+        model.linear[s].load_state_dict(linear.state_dict())
         change[chosen] = scale * solution.gain
-        fits[element] = LinearFit(features.decay, solution.penalty, solution.error)
-        if len(spread):
+        fits[element] = LinearFit(shares, solution.penalty, solution.error)
+        if len(scatter):
             # Nine components of a tensor have the sum of squares of five of l = 2.
-            sizes = (scale * np.sqrt(np.sum(part**2, axis=1) / 9) for part in (solution.left_out, spread))
+            sizes = (scale * np.sqrt(np.sum(part**2, axis=1) / 9) for part in (solution.left_out, scatter))
             fits[element].spread_scale = scale_spread(model, element, *sizes)
     shift = torch.from_numpy(l2_to_cartesian(change)).to(labels["efg"])
     for frame, part in zip(frames, torch.split(shift, [frame.n_atoms for frame in frames]), strict=True):
         frame.labels["efg"] = frame.labels["efg"] + part
     model.to(device)
     return fits
-
-
-@dataclass
-class _Sent:
-    """What messages bring to the features of one element's centres.
-
-    Attributes
-    ----------
-    matrix
-        ``(n, 5, F)``: messages reduced to few features, then products with own densities.
-    reduction
-        ``(weights, features)``, from the reduced messages to all.
-    products
-        Number and scale of the features of products.
-    """
-
-    matrix: FloatArray
-    reduction: FloatArray
-    products: tuple[int, float]
-
-    def install(self, model: EFGModel, element: int, weights: FloatArray) -> None:
-        """Set a model's weights from those of the matrix, the last of ``(members, F)``."""
-        count, scale = self.products
-        split = weights.shape[1] - count
-        if count:
-            part = cast(MessageProducts, model.products).weight[element]
-            part.copy_(torch.from_numpy(scale * weights[:, split:]).view_as(part))
-        messages = cast(MessageTensor, model.messages[element]).weight
-        full = weights[:, split - self.reduction.shape[1] : split] @ self.reduction.T
-        messages.copy_(torch.from_numpy(full).view_as(messages))
 
 
 class _Messages:
@@ -184,29 +155,28 @@ class _Messages:
     """
 
     def __init__(self, model: EFGModel, nb: Neighbourhoods) -> None:
-        self._kinds = range(len(model.elements))
         self._channels = _fitted(cast(Surroundings, model.surroundings), lambda precise: precise.fit(nb))(nb)
         self._bonds, self._products = model.bonds(nb), None
         if model.products:
             self._products = _fitted(model.products, lambda precise: precise.fit(nb, self._channels, self._bonds))
             self._own = self._products.own(nb)
 
-    def features(self, element: int, chosen: Tensor) -> _Sent:
-        """Features of chosen centres of one element."""
+    def parts(self, model: EFGModel, element: int, chosen: Tensor) -> dict[str, Part]:
+        """Parts of the chosen centres of one element."""
         row, n = self._bonds.rows_among(chosen), len(chosen)
-        every = message_features(self._channels, self._bonds, row, n, self._kinds).numpy()
-        flat = every.reshape(5 * n, -1)
-        values, vectors = np.linalg.eigh(flat.T @ flat)
-        kept = np.flatnonzero(values > 1e-8 * values[-1])[-_MESSAGES:]
-        reduced = every @ vectors[:, kept]
-        scale = 1 / _spread(reduced)
-        reduction, reduced = scale * vectors[:, kept], scale * reduced
-        if not self._products or element not in self._products.centres:
-            return _Sent(reduced, reduction, (0, 0.0))
-        sent = self._products.messages(self._channels, self._bonds, row, n, element)
-        products = product_features(self._own[:, chosen].contiguous(), sent).numpy()
-        scale = 1 / _spread(products)
-        return _Sent(np.concatenate([reduced, scale * products], axis=2), reduction, (products.shape[2], scale))
+        out: dict[str, Part] = {}
+        for sender, name in enumerate(model.elements):
+            features = message_features(self._channels, self._bonds, row, n, [sender]).numpy()
+            if features.any():
+                cutoff, receiver = float(model.message_cutoffs[element, sender]), model.messages[element]
+                basis = model.backbone.basis
+                part = Sent(features, cutoff, basis.r0, sender, cast(MessageTensor, receiver))
+                out[f"messages from {name}"] = part
+        if self._products and element in self._products.centres:
+            sent = self._products.messages(self._channels, self._bonds, row, n, element)
+            products = product_features(self._own[:, chosen].contiguous(), sent).numpy()
+            out["products"] = SentProducts(products, element, cast(MessageProducts, model.products))
+        return out
 
 
 def _fitted(module: Fittable, fit: Callable[[Fittable], None]) -> Fittable:
@@ -218,122 +188,65 @@ def _fitted(module: Fittable, fit: Callable[[Fittable], None]) -> Fittable:
     return precise
 
 
-def _best(
-    block: Tensor,
-    basis: DensityBasis,
-    element: int,
-    messages: FloatArray | None,
-    target: FloatArray,
-    run: NDArray[np.int64],
-) -> "tuple[_Features, Ridge]":
-    """Features and solution of the decay length that errs least on runs left out."""
-    best: tuple[_Features, Ridge] | None = None
-    for decay in _DECAY_LENGTHS:
-        features = _Features(block, basis, element, decay, messages)
-        solution = Ridge(features.matrix, target, run)
-        if best is None or solution.error < best[1].error:
-            best = features, solution
-    assert best is not None
-    return best
+def _shares(parts: dict[str, Part], target: FloatArray, run: NDArray[np.int64]) -> dict[str, Share]:
+    """Sizes and decay lengths that err least on runs left out."""
+    rows = some_centres(len(target))
+    matrices = {name: {d: part.form(d, rows)[0] for d in part.decays} for name, part in parts.items()}
+    return ShareSearch(matrices, target[rows], run[rows]).compute().shares
 
 
-class _Features:
-    """Features of one element's centres as a matrix ``(5 n, F)``, and the way from its weights to the model's.
+def _features(parts: dict[str, Part], shares: dict[str, Share], count: int) -> tuple[FloatArray, Install]:
+    """Features of all centres ``(5 n, F)`` at their sizes, and what sets weights ``(members, F)``.
 
-    Parameters
-    ----------
-    block
-        Densities ``(lm, n, K)``, float64.
-    basis, element
-        Their basis, and which element the centres are of.
-    decay
-        Decay length, angstrom.
-    messages
-        Scaled features of messages ``(n, 5, M)``, the last of the matrix, if the model has them.
+    Messages from all elements are reduced together to the combinations that vary most.
     """
+    rows = np.arange(count)
+    columns: list[FloatArray] = []
+    installs: list[Install] = []
+    sent: list[FloatArray] = []
+    receivers: list[Install] = []
+    for name, part in parts.items():
+        features, install = part.form(shares[name].decay, rows)
+        factor = shares[name].size / spread(features)
+        installing = _scaled(install, factor)
+        if isinstance(part, Sent):
+            sent.append(factor * features)
+            receivers.append(installing)
+        else:
+            columns.append(factor * features)
+            installs.append(installing)
+    if sent:
+        reduced, back = _reduced(np.concatenate(sent, axis=2))
+        widths = np.cumsum([features.shape[2] for features in sent])[:-1]
 
-    def __init__(
-        self, block: Tensor, basis: DensityBasis, element: int, decay: float, messages: FloatArray | None = None
-    ) -> None:
-        self._lmax, self.decay = basis.lmax, decay
-        n, width = block.shape[1:]
-        weighting = _weighting(basis, element, decay)
-        self._mean = block[0].mean(0).numpy()
-        self._maps, reduced = [], []
-        for l in range(basis.lmax + 1):
-            part = block[l * l : (l + 1) ** 2].numpy() - (self._mean if l == 0 else 0.0)
-            weighted = part.reshape(-1, width) @ weighting
-            values, vectors = np.linalg.eigh(weighted.T @ weighted)
-            kept = np.flatnonzero(values > 1e-12 * values[-1])[-_RANK:]
-            self._maps.append(weighting @ vectors[:, kept])
-            reduced.append(part @ self._maps[-1])
-        pair = block[4:9].numpy().transpose(1, 0, 2)
-        triple = np.concatenate([self._products(reduced, p, n) for p in triple_paths(basis.lmax)], axis=2)
-        self._scale_pair, self._scale_triple = (1 / _spread(part) for part in (pair, triple))
-        self._width = width
-        parts = [self._scale_pair * pair, self._scale_triple * triple]
-        if messages is not None:
-            parts.append(messages)
-        self.matrix = np.concatenate(parts, axis=2).reshape(5 * n, -1)
+        def receive(weights: FloatArray) -> None:
+            for install, own in zip(receivers, np.split(weights @ back.T, widths, axis=1), strict=True):
+                install(own)
 
-    def _products(self, reduced: list[FloatArray], path: Path, n: int) -> FloatArray:
-        """Products of all components, ``(n, 5, R1 R2)``; of l1 = l2 each pair once."""
-        coefficients = _coupling(path)
-        a, b = reduced[path.l1], reduced[path.l2]
-        parts = []
-        for begin in range(0, n, _CHUNK):
-            rows = slice(begin, begin + _CHUNK)
-            out = np.einsum("ank,bnq,abm->nmkq", a[:, rows], b[:, rows], coefficients, optimize=True)
-            if path.l1 == path.l2:
-                i, j = np.triu_indices(a.shape[2])
-                parts.append(out[:, :, i, j] * np.where(i == j, 1.0, 2**0.5))
-            else:
-                parts.append(out.reshape(*out.shape[:2], -1))
-        return np.concatenate(parts)
+        columns.append(reduced)
+        installs.append(receive)
+    ends = np.cumsum([features.shape[2] for features in columns])[:-1]
 
-    def install(self, linear: LinearTensor, weights: FloatArray) -> None:
-        """Set a model's weights ``(members, F)``."""
-        for member, row in enumerate(weights):
-            pair = self._scale_pair * row[: self._width]
-            position = self._width
-            for number, path in enumerate(triple_paths(self._lmax)):
-                left, right = self._maps[path.l1], self._maps[path.l2]
-                shape = left.shape[1], right.shape[1]
-                if path.l1 == path.l2:
-                    i, j = np.triu_indices(shape[0])
-                    part = row[position : position + len(i)] * np.where(i == j, 1.0, 2**0.5)
-                    core = np.zeros(shape)
-                    core[i, j] = part
-                    core = 0.5 * (core + core.T)
-                    position += len(i)
-                else:
-                    core = row[position : position + shape[0] * shape[1]].reshape(shape)
-                    position += core.size
-                full = self._scale_triple * left @ core @ right.T
-                if path.l1 == 0:
-                    pair = pair - self._mean @ full
-                linear.triple[member, number] = torch.from_numpy(full)
-            linear.pair[member] = torch.from_numpy(pair)
+    def install_all(weights: FloatArray) -> None:
+        for install, own in zip(installs, np.split(weights, ends, axis=1), strict=True):
+            install(own)
+
+    return np.concatenate(columns, axis=2).reshape(5 * count, -1), install_all
 
 
-def _coupling(path: Path) -> FloatArray:
-    """Coefficients ``(2 l1 + 1, 2 l2 + 1, 5)`` of a product."""
-    t = table((path.l1 + 1) ** 2, (path.l2 + 1) ** 2, (path,))
-    out = np.zeros((t.rows_a, t.rows_b, 5))
-    out[tuple(t.terms.T.numpy())] = t.values.numpy()
-    return out[path.l1**2 :, path.l2**2 :]
+def _scaled(install: Install, factor: float) -> Install:
+    return lambda weights: install(factor * weights)
 
 
-def _spread(features: FloatArray) -> float:
-    """Root of the mean over centres and components of the sum of squares over features ``(n, 5, F)``."""
-    return float(np.sqrt(np.mean(np.sum(features**2, axis=2)))) or 1.0
+def _reduced(features: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The combinations of features ``(n, 5, F)`` that vary most, and the orthonormal map ``(F, R)`` to them."""
+    flat = features.reshape(-1, features.shape[2])
+    values, vectors = np.linalg.eigh(flat.T @ flat)
+    kept = np.flatnonzero(values > 1e-8 * values[-1])[-_MESSAGES:]
+    return features @ vectors[:, kept], vectors[:, kept]
 
 
-def _weighting(basis: DensityBasis, element: int, decay: float) -> FloatArray:
-    """Matrix ``(K, K)`` from densities to those of radial functions that are weighted by distance."""
-    cutoff = basis.cutoffs[element]
-    r = torch.linspace(0.0, cutoff, 400, dtype=torch.float64)
-    functions = radial_functions(r, cutoff, basis.r0, basis.n_radial).numpy()
-    weighted = functions / (1 + (r.numpy()[:, None] / decay) ** 4)
-    one = np.linalg.lstsq(functions, weighted, rcond=None)[0]
-    return np.asarray(np.kron(np.eye(basis.n_species), one), dtype=np.float64)
+def _other_weights(model: EFGModel, element: int) -> list[Tensor]:
+    """Weights of messages to one element, and of their products."""
+    messages = [cast(MessageTensor, model.messages[element]).weight] if len(model.messages) else []
+    return [*messages, model.products.weight[element]] if model.products else messages

@@ -4,7 +4,7 @@ import math
 import platform
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from itertools import pairwise
@@ -199,7 +199,7 @@ def train(config: TrainingConfig, files: TrainingFiles, restart: bool = False, c
         record = _record(config, learnt, len(validation.frames), outcome, model)
         record |= {"accuracy": accuracy, "initial_model_sha256": getattr(source, "sha256", None)}
         record |= {"sigma_au": {e: s for e, s in sigma.items() if not math.isnan(s)}} if sigma else {}
-        record |= {"linear_fit": {element: vars(fit) for element, fit in fits.items()}} if fits else {}
+        record |= {"linear_fit": {element: asdict(fit) for element, fit in fits.items()}} if fits else {}
         save_model(files.output, model, record)
         journal.log(f"model written to {files.output}")
     return files.output
@@ -224,9 +224,12 @@ def _log_tensors(
 
 def _log_fits(journal: Journal, fits: dict[str, LinearFit]) -> None:
     for element, fit in fits.items():
+        shares = ", ".join(
+            f"{name} {share.size:.2g}" + (f" to {share.decay:g} A" if share.decay else "")
+            for name, share in fit.shares.items()
+        )
         journal.log(
-            f"linear part of {element}: RMSE/sigma {fit.error:.4f} on runs left out, penalty {fit.penalty:g}, "
-            f"decay {fit.decay:g} A"
+            f"linear part of {element}: RMSE/sigma {fit.error:.4f} on runs left out, penalty {fit.penalty:g}; {shares}"
             + (f"; spread of the committee times {fit.spread_scale:.2f}" if fit.spread_scale else "")
         )
 

@@ -12,11 +12,18 @@ from efgmd.models.io import load_model
 from efgmd.training.config import TrainingConfig, check_hyperparameters
 from efgmd.training.dataset import LabelledFrames, elements_of
 
+#: A new EFG model has no network unless one is asked for: a linear model with messages makes more of the few frames that
+#: there are (benchmarks/efg_accuracy.py).
+LINEAR_EFG: dict[str, Any] = {"channels": 0, "lmax": 4, "cutoff": 6.0, "message_cutoff": 5.0, "committee": 8}
+
 _MODELS: dict[str, type[EnergyModel] | type[EFGModel]] = {"energy": EnergyModel, "efg": EFGModel}
 
 
 def new_model(config: TrainingConfig, training: LabelledFrames) -> tuple[Any, Any]:
     """A new model, and the one to start from or None; the latter's elements and hyperparameters are the defaults.
+
+    Without one to start from, an EFG model is linear (`LINEAR_EFG`) unless ``channels`` or ``linear`` ask for a
+    network.
 
     Raises
     ------
@@ -32,6 +39,8 @@ def new_model(config: TrainingConfig, training: LabelledFrames) -> tuple[Any, An
     hyperparameters = dict(config.model)
     if source is None:
         elements = config.elements or present
+        if config.kind == "efg":
+            hyperparameters = _linear_unless_asked(config.model)
     else:
         elements = source.elements
         if config.elements not in (None, elements):
@@ -50,6 +59,15 @@ def new_model(config: TrainingConfig, training: LabelledFrames) -> tuple[Any, An
     if source is not None:
         _check_sight(source, model, config)
     return model, source
+
+
+def _linear_unless_asked(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Hyperparameters of a new EFG model; messages go no farther than a cutoff that was given."""
+    if given.get("channels") or given.get("linear") is False:
+        return dict(given)
+    defaults = dict(LINEAR_EFG)
+    defaults["message_cutoff"] = min(defaults["message_cutoff"], given.get("cutoff", defaults["cutoff"]))
+    return defaults | dict(given)
 
 
 def _check_sight(source: Any, model: Any, config: TrainingConfig) -> None:
