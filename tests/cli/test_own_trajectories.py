@@ -105,6 +105,7 @@ def test_trajectory_of_the_campaign_itself_can_be_read(same_run):
     output, file = same_run / "frames", same_run / "toy-run" / FOLDERS[0] / "trajectory.extxyz"
     for temperature in ("80", "90"):
         options = ["--nuclei", "23Na=100", "--temperature", temperature, "--supercell", "2", "1", "1"]
+        options += ["--timestep-fs", "1", "--skip-ps", "0.02"] if temperature == "90" else []
         done = efgmd("analyze", file, "--structure", same_run / "cell.extxyz", *options, "-o", output, timeout=600)
         assert done.returncode == 0, done.stderr
     found = results(output)
@@ -112,6 +113,9 @@ def test_trajectory_of_the_campaign_itself_can_be_read(same_run):
     assert found["nuclei"]["23Na"]["moment_mb"] == 100
     assert 0 < found["temperatures"][0]["measured"]["temperature"]["mean"] < 500
     assert found["temperatures"][0]["measured"]["pressure"]["mean"] is None
+    page = (output / "report.html").read_text()
+    assert "at 80 K 0." in page and "ps after 0 ps that were skipped" in page
+    assert "at 90 K 0." in page and "ps after 0.02 ps that were skipped" in page
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,10 @@ def _entry(kelvin, rng):
         "seed": 7,
         "measured": {name: {"mean": kelvin, "error": 0.5} for name in ("temperature", "pressure", "potential_energy")},
         "lattice": {
+            "supercell": {name: {"mean": 90.0, "error": 0.0} for name in ("alpha", "beta", "gamma")},
             "pseudocubic": {name: {"mean": v, "error": 0.004} for name, v in zip("abc", lengths, strict=True)},
+            "pseudocubic_covariance": (0.004**2 * np.eye(3)).tolist(),
+            "pseudocubic_degrees": 40,
             "unique_axes": [],
         },
         "symmetry": {
@@ -111,6 +114,7 @@ def _site(rng, name, label, count, tensor, noise):
         "cq_MHz": value.cq,
         "cq_error_sampling_MHz": value.cq_error,
         "cq_interval95_MHz": value.cq_interval,
+        "sign_known": value.sign_known,
         "eta": value.eta,
         "eta_error_sampling": value.eta_error,
         "eta_interval95": value.eta_interval,

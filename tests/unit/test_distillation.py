@@ -1,6 +1,7 @@
 """Parts of the distillation: labels, sane configurations, frames that are chosen in any case, students that break."""
 
 import json
+from io import StringIO
 
 import numpy as np
 import pytest
@@ -16,8 +17,7 @@ from efgmd.distillation.config import Perturbation
 from efgmd.distillation.rounds import set_apart
 from efgmd.distillation.spec import StudentSpec, finished, read_run
 from efgmd.distillation.structures import fault, perturbed
-from efgmd.distillation.teacher import label_frames
-from efgmd.errors import DataError
+from efgmd.distillation.teacher import count_left_out, label_frames
 from efgmd.models import EnergyModel
 from efgmd.models.io import save_model
 from efgmd.training.selection import choose
@@ -53,8 +53,11 @@ def test_labels_are_kept_and_bad_frames_left_out(tmp_path):
     teacher = Counting(sigma=3.4, epsilon=0.0104, rc=5.0)
     teacher.failing = 5.5
     Counting.calls = 0
-    labelled = label_frames(frames, teacher, tmp_path, 15.0, QUIET)
+    found = label_frames(frames, teacher, tmp_path, 15.0, QUIET)
+    labelled = found.frames
     assert len(labelled) == 2
+    assert found.failures == ["CalculationFailed: no convergence"] and found.large_forces == 1
+    assert count_left_out(tmp_path, 15.0) == {"failed": 1, "large_forces": 1}
     assert labelled[1].info == {"tag": "last"}
     frames[3].calc = LennardJones(sigma=3.4, epsilon=0.0104, rc=5.0)
     np.testing.assert_allclose(labelled[1].get_forces(), frames[3].get_forces(), rtol=1e-12, atol=1e-14)
@@ -62,16 +65,21 @@ def test_labels_are_kept_and_bad_frames_left_out(tmp_path):
     (tmp_path / "00000.json").unlink()
     calls = Counting.calls
     again = label_frames(frames, teacher, tmp_path, 15.0, QUIET)
-    assert Counting.calls == calls + 1 and len(again) == 2
+    assert Counting.calls == calls + 2 and len(again.frames) == 2  # the missing one, and the one that failed
 
 
-def test_a_teacher_that_always_fails_is_asked_again(tmp_path):
+def test_frames_on_which_the_teacher_fails_are_asked_again(tmp_path):
+    frames = [argon(seed=k) for k in range(3)]
+    frames[1].set_cell([5.5, 5.3, 5.3])
     teacher = Counting(sigma=3.4, epsilon=0.0104, rc=5.0)
-    teacher.failing = 5.3
-    with pytest.raises(DataError, match="the teacher fails on all 2 frames: CalculationFailed: no convergence"):
-        label_frames([argon(seed=0), argon(seed=1)], teacher, tmp_path, 15.0, QUIET)
+    teacher.failing = 5.5
+    printed = StringIO()
+    assert len(label_frames(frames, teacher, tmp_path, 15.0, Console(file=printed)).frames) == 2
+    assert "the teacher fails on 1 of 3 frames, first: CalculationFailed: no convergence" in printed.getvalue()
     teacher.failing = 0.0
-    assert len(label_frames([argon(seed=0), argon(seed=1)], teacher, tmp_path, 15.0, QUIET)) == 2
+    Counting.calls = 0
+    found = label_frames(frames, teacher, tmp_path, 15.0, QUIET)
+    assert len(found.frames) == 3 and not found.failures and Counting.calls == 1
 
 
 def test_faults_of_configurations():

@@ -1,7 +1,7 @@
 """The table printed at the end of a campaign, and numbers written with their errors."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -52,12 +52,38 @@ def error_text(error: float) -> str:
 
 
 def coupling_text(site: dict[str, Any], *others: float) -> str:
-    """Cq with its sampling error and others; a bound where it is compatible with zero; marked where errors are poor."""
+    """Cq with its sampling error and others; marked where errors are poor.
+
+    Where it is compatible with zero, a bound; where its sign is not determined, its magnitude.
+    """
     mark = f" {ROUGH}" if site["error_is_rough"] else ""
     if site["compatible_with_zero"] and site["cq_interval95_MHz"]:
         bound = site["cq_interval95_MHz"][1]
         return f"|Cq| < {frequency_text(bound)}{mark}" if bound else "0 by symmetry"
-    return frequency_text(site["cq_MHz"], site["cq_error_sampling_MHz"], *others) + mark
+    known = site["sign_known"]
+    value = site["cq_MHz"] if known else abs(site["cq_MHz"])
+    return ("" if known else "|Cq| ") + frequency_text(value, site["cq_error_sampling_MHz"], *others) + mark
+
+
+def sign_lines(sites: Iterable[dict[str, Any]]) -> list[str]:
+    """The line of the legend that explains a coupling without its sign, if there is one."""
+    unknown = any(not site["sign_known"] and not site["compatible_with_zero"] for site in sites)
+    return ["|Cq| with a value: the sign of Cq is not determined; its interval is of |Cq|, too"] if unknown else []
+
+
+def sizes_text(sites: Sequence[dict[str, Any]]) -> str:
+    """Range of the abs(Cq) of many sites; those that are compatible with zero enter with their bounds only."""
+    bounds = [site["cq_interval95_MHz"][1] for site in sites if site["compatible_with_zero"]]
+    sizes = [abs(site["cq_MHz"]) for site in sites if not site["compatible_with_zero"]]
+    texts = []
+    if bounds:
+        which = f" ({len(bounds)} sites)" if sizes else ""
+        texts.append((f"|Cq| < {frequency_text(max(bounds))}" if max(bounds) else "0 by symmetry") + which)
+    if sizes:
+        factor, unit = unit_for(sizes)
+        which = f" ({len(sizes)} sites)" if bounds else ""
+        texts.append(f"|Cq| {factor * min(sizes):.4g} to {factor * max(sizes):.4g} {unit}{which}")
+    return ", ".join(texts)
 
 
 def eta_text(site: dict[str, Any]) -> str:
@@ -101,9 +127,8 @@ def table_rows(entry: dict[str, Any]) -> list[list[str]]:
     for nucleus in dict.fromkeys(site["nucleus"] for site in entry["sites"]):
         sites = [site for site in entry["sites"] if site["nucleus"] == nucleus]
         if len(sites) > MANY_SITES:
-            sizes = sorted(abs(site["cq_MHz"]) for site in sites)
-            text = f"|Cq| {sizes[0]:.4g} to {sizes[-1]:.4g} MHz"
-            rows.append([f"{nucleus} ({len(sites)} sites)", str(sum(site["count"] for site in sites)), text, "", ""])
+            count = str(sum(site["count"] for site in sites))
+            rows.append([f"{nucleus} ({len(sites)} sites)", count, sizes_text(sites), "", ""])
             continue
         for site in sites:
             instant = instant_text(site)
@@ -125,7 +150,7 @@ def legend(results: dict[str, Any]) -> list[str]:
         lines = ["± sampling error (68 %); bounds are 95 %; the models' own error is not included"]
     if any(site["error_is_rough"] for site in sites):
         lines.append(f"{ROUGH} fewer than 10 independent samples: the error itself is rough, run longer or larger")
-    lines += [temperature_line(entry) for entry in results["temperatures"]]
+    lines += sign_lines(sites) + [temperature_line(entry) for entry in results["temperatures"]]
     return lines + all_warnings(results) + transition_lines(results)
 
 
@@ -142,11 +167,11 @@ def temperature_line(entry: dict[str, Any]) -> str:
 
 
 def all_warnings(results: dict[str, Any]) -> list[str]:
-    """Warnings of all temperatures, those that agree in one line."""
+    """Warnings and notes of all temperatures, those that agree in one line."""
     found: dict[str, list[str]] = {}
     for entry in results["temperatures"]:
         texts = symmetry_warnings(entry["symmetry"]) + axis_warnings(entry) + length_warnings(entry["sites"])
-        for text in texts + extrapolation_warnings(entry.get("extrapolation")):
+        for text in texts + extrapolation_warnings(entry.get("extrapolation")) + entry["notes"]:
             found.setdefault(text, []).append(f"{entry['temperature_K']:g}")
     return [f"{', '.join(temperatures)} K: {text}" for text, temperatures in found.items()]
 

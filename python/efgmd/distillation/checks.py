@@ -10,7 +10,8 @@ from ase import Atoms
 
 from efgmd.campaign.checks import read_structure
 from efgmd.distillation.config import Distillation
-from efgmd.distillation.teacher import create_teacher
+from efgmd.distillation.structures import INITIAL, bare
+from efgmd.distillation.teacher import create_teacher, teacher_files, teacher_version
 from efgmd.errors import ConfigError, StoreError
 from efgmd.files import write_whole
 
@@ -59,8 +60,7 @@ def check_distillation(config: Distillation, source: Path) -> CheckedDistillatio
     for number, start in enumerate(config.structures):
         atoms = read_structure(start.file, f"structures[{number}].file", problems)
         if atoms is not None:
-            bare = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
-            structures.append(bare.repeat(start.supercell))
+            structures.append(bare(atoms).repeat(start.supercell))
     teacher = None
     try:
         teacher = create_teacher(config.teacher)
@@ -78,11 +78,18 @@ def claim_folder(checked: CheckedDistillation, folder: Path) -> None:
     Raises
     ------
     StoreError
-        The folder belongs to a distillation with other settings; names them.
+        The folder belongs to a distillation with other settings, or with another teacher behind the same settings:
+        other files, or another version of its package; names them.
     """
     settings = checked.config.model_dump(mode="json", exclude={"rounds", "output"})
-    geometries = [[a.numbers.tolist(), a.positions.tolist(), a.cell.array.tolist()] for a in checked.structures]
+    geometries = [
+        [a.numbers.tolist(), a.positions.tolist(), a.cell.array.tolist()]
+        + [[name, a.get_array(name).tolist()] for name in INITIAL if a.has(name)]
+        for a in checked.structures
+    ]
     settings["structures"] = hashlib.sha256(json.dumps(geometries).encode()).hexdigest()
+    settings["teacher_files"] = teacher_files(checked.config.teacher)
+    settings["teacher_version"] = teacher_version(checked.config.teacher)
     record = folder / RECORD_FILE
     if not record.exists():
         write_whole(record, json.dumps(settings, indent=1) + "\n")
@@ -91,7 +98,7 @@ def claim_folder(checked: CheckedDistillation, folder: Path) -> None:
         known = json.loads(record.read_text(encoding="utf-8"))
     except ValueError as error:
         raise StoreError(f"{record} is damaged; choose another output folder") from error
-    differing = [name for name in settings if known.get(name) != settings[name]]
+    differing = [name.replace("_", " ") for name in settings if known.get(name) != settings[name]]
     if differing:
         raise StoreError(
             f"{folder} belongs to a distillation with other {', '.join(differing)}; "

@@ -23,9 +23,9 @@ def distill(path: Path, output: Path | None = None, check_only: bool = False, co
     ConfigError
         Mistakes in the file, one line each.
     StoreError
-        The output folder belongs to another distillation.
+        The output folder belongs to another distillation, or has more rounds than the file asks for.
     DataError
-        The teacher fails on all frames, or the student survives nowhere.
+        The teacher fails on the frames of the first round, or the student survives nowhere.
     """
     console = console or Console()
     config = load_distillation(path)

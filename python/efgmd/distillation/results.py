@@ -10,13 +10,14 @@ from rich.table import Table
 
 from efgmd.campaign.provenance import machine, versions
 from efgmd.distillation.rounds import Round, Rounds
-from efgmd.distillation.structures import read_all
+from efgmd.distillation.teacher import count_left_out
 from efgmd.files import write_whole
 from efgmd.models.io import load_model, read_metadata
 from efgmd.training.dataset import load
 from efgmd.training.evaluation import evaluate
 
 RESULTS_FILE = "results.json"
+_LEFT_OUT = {"failed": "the teacher failed", "large_forces": "a force above teacher.largest_force"}
 _ERRORS = ("energy_rmse_meV_per_atom", "forces_rmse_meV_per_A", "stress_rmse_GPa")
 
 
@@ -27,6 +28,7 @@ def summarise(rounds: Rounds, done: Sequence[Round], folder: Path) -> list[dict[
     """
     held_out = [item.held_out for item in done if item.held_out.stat().st_size]
     frames = load(held_out, "energy") if held_out else None
+    largest_force = rounds.config.teacher.largest_force
     entries = []
     for item in done:
         training = read_metadata(item.student(0))["training"]
@@ -38,8 +40,8 @@ def summarise(rounds: Rounds, done: Sequence[Round], folder: Path) -> list[dict[
                 "validation": _errors(training["accuracy"]["validation"]),
                 "held_out": _errors(evaluate(load_model(item.student(0)), frames).numbers) if frames else None,
                 "left_out": {
-                    "chosen": _left_out(item.labels, item.training, item.validation),
-                    "held_out": _left_out(item.held_out_labels, item.held_out),
+                    "chosen": count_left_out(item.labels, largest_force),
+                    "held_out": count_left_out(item.held_out_labels, largest_force),
                 },
                 "runs": len(runs),
                 "runs_intact": sum(not run.broken for run in runs),
@@ -57,11 +59,6 @@ def summarise(rounds: Rounds, done: Sequence[Round], folder: Path) -> list[dict[
     }
     write_whole(folder / RESULTS_FILE, json.dumps(content, indent=1) + "\n")
     return entries
-
-
-def _left_out(labels: Path, *files: Path) -> int:
-    """Frames that were given to the teacher less those that came back."""
-    return len(list(labels.glob("*.json"))) - sum(len(read_all(file)) for file in files)
 
 
 def _errors(numbers: dict[str, Any]) -> dict[str, float]:
@@ -87,8 +84,9 @@ def print_rounds(entries: Sequence[dict[str, Any]], console: Console) -> None:
     for entry in entries:
         lines = [f"a run ended: {reason}" for reason in entry["broken"][:3]]
         lines += [
-            f"{count} {name.replace('_', '-')} frames left out: the teacher failed, or a force was above its largest"
-            for name, count in entry["left_out"].items()
+            f"{count} {name.replace('_', '-')} frames left out: {_LEFT_OUT[reason]}"
+            for name, counts in entry["left_out"].items()
+            for reason, count in counts.items()
             if count
         ]
         for line in lines:

@@ -14,9 +14,9 @@ from efgmd.campaign.deck import write_start
 from efgmd.campaign.runner import Job, run_jobs
 from efgmd.distillation.checks import CheckedDistillation
 from efgmd.distillation.spec import StudentRun, StudentSpec, finished, read_run
-from efgmd.distillation.structures import perturbed, read_all, write_all
-from efgmd.distillation.teacher import label_frames
-from efgmd.errors import DataError
+from efgmd.distillation.structures import perturbed, read_all, with_initial, write_all
+from efgmd.distillation.teacher import Labelled, label_frames
+from efgmd.errors import DataError, StoreError
 from efgmd.models.io import load_model
 from efgmd.progress import Counter
 from efgmd.training.selection import choose_frames
@@ -88,6 +88,18 @@ def set_apart(count: int, fraction: float, seed: int) -> list[int]:
     return sorted(np.random.default_rng(seed).permutation(count)[:wanted].tolist())
 
 
+def _too_few(chosen: Path, found: Labelled) -> str:
+    """What to say when the first round leaves nothing to learn from."""
+    count = len(found.frames) + len(found.failures) + found.large_forces
+    if len(found.failures) == count:
+        return f"the teacher fails on all {count} frames: {found.failures[0]}"
+    failed = f"it fails on {len(found.failures)} ({found.failures[0]}); " if found.failures else ""
+    return (
+        f"{chosen}: the teacher labels only {len(found.frames)} of {count} frames; {failed}{found.large_forces} have "
+        "a force above teacher.largest_force: use a smaller perturbation"
+    )
+
+
 class Rounds:
     """A distillation on its way.
 
@@ -103,10 +115,24 @@ class Rounds:
 
     def __init__(self, checked: CheckedDistillation, folder: Path, console: Console) -> None:
         self.checked, self.config, self.console = checked, checked.config, console
+        self.folder = folder
         self.rounds = [Round(folder / f"round{number:02d}", number) for number in range(1, checked.config.rounds + 1)]
 
     def begin(self) -> None:
-        """Choose the frames of the first round: perturbed copies of the structures."""
+        """Choose the frames of the first round: perturbed copies of the structures.
+
+        Raises
+        ------
+        StoreError
+            The folder has a later round than the last that is asked for: its force field would be replaced by an older.
+        """
+        last = max(
+            (int(path.name[5:]) for path in self.folder.glob("round[0-9]*") if path.name[5:].isdigit()), default=0
+        )
+        if last > len(self.rounds):
+            raise StoreError(
+                f"{self.folder} has round {last} already; give rounds: {last} or more, or choose another output folder"
+            )
         first = self.rounds[0]
         first.folder.mkdir(exist_ok=True)
         if first.chosen.exists():
@@ -121,16 +147,20 @@ class Rounds:
         write_all(first.chosen, frames)
 
     def label(self, item: Round) -> None:
-        """Label the chosen frames and part them into training and validation."""
+        """Label the chosen frames and part them into training and validation.
+
+        Raises
+        ------
+        DataError
+            In the first round, fewer than two frames have labels: there is nothing to learn from.
+        """
         if item.training.exists():
             return
         frames = read_all(item.chosen)
-        labelled = self._labels(frames, item.labels)
+        found = self._labels(frames, item.labels)
+        labelled = found.frames
         if item.number == 1 and len(labelled) < 2:
-            raise DataError(
-                f"{item.chosen}: only {len(labelled)} of {len(frames)} frames have labels and no force above "
-                "teacher.largest_force; use a smaller perturbation"
-            )
+            raise DataError(_too_few(item.chosen, found))
         fraction = self.config.training_config(item.number).validation_fraction
         apart = set_apart(len(labelled), fraction, self.config.seed) if len(labelled) > 1 else []
         write_all(item.validation, [labelled[k] for k in apart])
@@ -179,7 +209,7 @@ class Rounds:
         frames = [atoms for run in self._held_out_runs(item) for atoms in run.frames[1:]]
         wanted = min(self.config.selection.held_out, len(frames))
         picked = [frames[k] for k in np.linspace(0, len(frames) - 1, wanted).round().astype(int)] if wanted else []
-        write_all(item.held_out, self._labels(picked, item.held_out_labels))
+        write_all(item.held_out, self._labels(picked, item.held_out_labels).frames)
 
     def choose(self, item: Round) -> None:
         """Choose the frames that the next round labels."""
@@ -216,7 +246,13 @@ class Rounds:
 
     def runs(self, item: Round) -> list[StudentRun]:
         """All runs of a round."""
-        return [read_run(folder) for *_, folder in self._planned(item)]
+        found = []
+        for index, _, _, folder in self._planned(item):
+            run = read_run(folder)
+            for frame in run.frames:  # LAMMPS knows nothing of these
+                with_initial(frame, self.checked.structures[index])
+            found.append(run)
+        return found
 
     def _training_runs(self, item: Round) -> list[StudentRun]:
         each = self.config.dynamics.runs
@@ -225,7 +261,7 @@ class Rounds:
     def _held_out_runs(self, item: Round) -> list[StudentRun]:
         return self.runs(item)[self.config.dynamics.runs - 1 :: self.config.dynamics.runs]
 
-    def _labels(self, frames: Sequence[Atoms], folder: Path) -> list[Atoms]:
+    def _labels(self, frames: Sequence[Atoms], folder: Path) -> Labelled:
         return label_frames(frames, self.checked.teacher, folder, self.config.teacher.largest_force, self.console)
 
     def _planned(self, item: Round) -> Iterator[tuple[int, float, int, Path]]:

@@ -11,6 +11,22 @@ from ase.neighborlist import natural_cutoffs, neighbor_list
 from efgmd.distillation.config import Perturbation
 from efgmd.files import replacing
 
+#: What some calculators start from, arrays of ASE.
+INITIAL = ("initial_magmoms", "initial_charges")
+
+
+def bare(atoms: Atoms) -> Atoms:
+    """Elements, positions and periodic cell, with starting magnetic moments and charges where there are any."""
+    return with_initial(Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True), atoms)
+
+
+def with_initial(atoms: Atoms, start: Atoms) -> Atoms:
+    """Give atoms the starting magnetic moments and charges of others of the same order; returns them."""
+    for name in INITIAL:
+        if start.has(name):
+            atoms.set_array(name, start.get_array(name))
+    return atoms
+
 
 def write_all(path: Path, frames: Sequence[Atoms]) -> None:
     """Write frames, maybe none, as extended XYZ in one step, so that a file that is there is complete."""
@@ -28,7 +44,7 @@ def read_all(path: Path) -> list[Atoms]:
 
 def perturbed(atoms: Atoms, perturbation: Perturbation, rng: np.random.Generator) -> Atoms:
     """Copy with a random symmetric strain and normally distributed displacements, both of random size."""
-    copy = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
+    copy = bare(atoms)
     strain = rng.uniform(-perturbation.strain, perturbation.strain, (3, 3))
     copy.set_cell(copy.cell.array @ (np.eye(3) + (strain + strain.T) / 2), scale_atoms=True)
     width = perturbation.displacement * rng.uniform(0.1, 1)

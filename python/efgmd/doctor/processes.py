@@ -14,6 +14,7 @@ from typing import Any
 
 from efgmd.doctor.probe import MARK
 
+_AGAIN = "try again with a larger --limit, the file system may be slow; if that does not help"
 _GRACE = 1.0  # seconds between asking a program to end and ending it
 
 
@@ -29,17 +30,24 @@ class Outcome:
         Standard output and standard error.
     trouble
         Why it has no status, one line; empty if it has one.
+    late
+        Whether it was ended because it took too long.
     """
 
     status: int | None
     output: str = ""
     errors: str = ""
     trouble: str = ""
+    late: bool = False
 
     @property
     def text(self) -> str:
         """Standard output and error."""
         return f"{self.output}\n{self.errors}"
+
+    def remedy(self, fix: str) -> str:
+        """What to do: ``fix``, but more time first if that is what it lacked."""
+        return _remedy(self.late, fix)
 
     def complaint(self) -> str:
         """The most telling line of a program that failed."""
@@ -54,6 +62,10 @@ class Outcome:
             return f"ended by {_signal_name(-self.status)}"
         # Without an error by name: the first that standard error says, or the last thing said at all.
         return (errors[:1] or output[-1:] or [f"ended with status {self.status}"])[0]
+
+
+def _remedy(late: bool, fix: str) -> str:
+    return f"{_AGAIN}: {fix}" if late else fix
 
 
 def _lines(text: str) -> list[str]:
@@ -110,7 +122,7 @@ def run(
         except BaseException:
             _end(process)
             raise
-        return Outcome(status, _content(output), _content(errors), trouble)
+        return Outcome(status, _content(output), _content(errors), trouble, late=status is None)
 
 
 def _content(file: Any) -> str:
@@ -157,10 +169,17 @@ class Answer:
         Names and values, as far as it came.
     trouble
         Why it did not come to its end, one line; empty if it did.
+    late
+        Whether it was ended because it took too long.
     """
 
     told: dict[str, Any]
     trouble: str
+    late: bool = False
+
+    def remedy(self, fix: str) -> str:
+        """What to do: ``fix``, but more time first if that is what it lacked."""
+        return _remedy(self.late, fix)
 
 
 def ask(question: str, limit: float, *arguments: str | Path, folder: str | Path | None = None) -> Answer:
@@ -176,4 +195,4 @@ def ask(question: str, limit: float, *arguments: str | Path, folder: str | Path 
     if unfinished and (not trouble or "Failed to initialize LAMMPS object" in trouble):
         trouble = outcome.complaint()
     told.pop("finished", None)
-    return Answer(told, trouble)
+    return Answer(told, trouble, outcome.late)

@@ -9,13 +9,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from efgmd.analysis.series import site_series
-from efgmd.analysis.table import unit_for
-from efgmd.report.svg import PANEL, SETTINGS, STYLES
+from efgmd.analysis.table import MANY_SITES, unit_for
+from efgmd.report.svg import PANEL, SETTINGS, STYLES, literal
 
 
 def nuclei_of(results: dict[str, Any]) -> list[str]:
     """Nuclei in the campaign's order."""
     return list(results["nuclei"])
+
+
+def has_series(results: dict[str, Any], nucleus: str) -> bool:
+    """Whether a nucleus has sites that can be followed through the temperatures."""
+    return bool(site_series(results, nucleus))
+
+
+def no_series(nucleus: str) -> str:
+    """What to say in the place of the plots of a nucleus without such sites."""
+    return f"{nucleus} has more than {MANY_SITES} sites at every temperature: too many to draw."
 
 
 def draw_couplings(axes: Axes, results: dict[str, Any], nucleus: str) -> None:
@@ -38,7 +48,7 @@ def draw_couplings(axes: Axes, results: dict[str, Any], nucleus: str) -> None:
                 marker=marker,
                 linestyle=dash,
                 capsize=3,
-                label=name,
+                label=literal(name),
             )
         bounds = [(temperature, site) for temperature, site in shifted if site["compatible_with_zero"]]
         upper_limits(
@@ -47,7 +57,7 @@ def draw_couplings(axes: Axes, results: dict[str, Any], nucleus: str) -> None:
             [factor * _height(site) for _, site in bounds],
             colour,
             marker,
-            name=None if known else name,
+            name=None if known else literal(name),
         )
     mark_transition(axes, results)
     _set_size_limits(axes, factor, points)
@@ -118,7 +128,7 @@ def draw_asymmetry(axes: Axes, results: dict[str, Any], nucleus: str) -> None:
             marker=marker,
             linestyle=dash,
             capsize=3,
-            label=name,
+            label=literal(name),
         )
     mark_transition(axes, results)
     tops = [
@@ -132,6 +142,12 @@ def draw_asymmetry(axes: Axes, results: dict[str, Any], nucleus: str) -> None:
     axes.set_xlabel("temperature (K)")
     axes.set_ylabel(f"eta of {nucleus}")
     name_series(axes, len(series), above=len(series) > 3)
+
+
+def has_asymmetry(results: dict[str, Any], nucleus: str) -> bool:
+    """Whether any of the sites that `draw_asymmetry` draws has a tensor that differs from zero."""
+    series = site_series(results, nucleus)
+    return any(not site["compatible_with_zero"] for found in series.values() for _, site in found)
 
 
 def temperature_range(results: dict[str, Any]) -> tuple[float, float]:
@@ -224,7 +240,11 @@ def write_figure(results: dict[str, Any], path: Any) -> None:
         figure = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes, nucleus in zip(grid, nuclei, strict=False):
-            draw_couplings(axes, results, nucleus)
+            if has_series(results, nucleus):
+                draw_couplings(axes, results, nucleus)
+            else:
+                axes.set_axis_off()
+                axes.text(0.5, 0.5, no_series(nucleus), ha="center", wrap=True)
         draw_lattice(grid[len(nuclei)], results)
         for axes in grid[count:]:
             axes.set_axis_off()

@@ -10,11 +10,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.axes import Axes
 
 from efgmd.analysis.results import FORMAT, read_results
-from efgmd.analysis.table import ROUGH, all_warnings
+from efgmd.analysis.table import MANY_SITES, ROUGH, all_warnings, sign_lines
 from efgmd.errors import StoreError
 from efgmd.files import write_whole
 from efgmd.report import figures, tables, transition_figures
 from efgmd.report.svg import panel
+from efgmd.trajectories.analysing import IMPORTED
 
 REPORT_FILE = "report.html"
 FIGURE_FILE = "couplings.png"
@@ -37,6 +38,8 @@ def write_report(folder: Path) -> Path:
     results = read_results(folder)
     if "transition" not in results:
         raise StoreError(f"results.json in {folder} is of an earlier version; run `efgmd analyze {folder}` first")
+    if results["campaign"]["ensemble"]["kind"] == IMPORTED and "runs" not in results["campaign"]:
+        raise StoreError(f"results.json in {folder} is of an earlier version; import its trajectories again")
     environment = Environment(
         loader=PackageLoader("efgmd.report", "."),
         autoescape=True,
@@ -92,7 +95,8 @@ def page_content(results: dict[str, Any]) -> dict[str, Any]:
         "transition": _transition(results),
         "couplings": couplings,
         "legend": ([] if couplings["with_model"] else ["The models' own error is not included."])
-        + ([f"{ROUGH}: fewer than 10 independent samples, the error itself is rough."] if rough else []),
+        + ([f"{ROUGH}: fewer than 10 independent samples, the error itself is rough."] if rough else [])
+        + [f"{line}." for line in sign_lines(sites)],
         "warnings": all_warnings(results) + results["notes"],
         "main_plots": _main_plots(results),
         "transition_plots": _transition_plots(results),
@@ -109,18 +113,34 @@ def _source(name: str) -> str:
 
 
 def _summary(results: dict[str, Any]) -> str:
-    campaign = results["campaign"]
-    ensemble = campaign["ensemble"]
+    ensemble = results["campaign"]["ensemble"]
     temperatures = ", ".join(f"{entry['temperature_K']:g}" for entry in results["temperatures"])
     control = (
         f" ({ensemble['pressure_control']}, {ensemble['pressure_bar']:g} bar)" if ensemble["kind"] == "npt" else ""
     )
     origin = "trajectory of an own run" if ensemble["kind"] == "imported" else ensemble["kind"].upper() + control
-    return (
-        f"{results['n_atoms']} atoms, {origin} at {temperatures} K; "
-        f"{campaign['production_ps']:g} ps after {campaign['equilibration_ps']:g} ps of equilibration, time step "
-        f"{campaign['timestep_fs']:g} fs, a tensor sample every {campaign['sampling_fs']:g} fs."
-    )
+    return f"{results['n_atoms']} atoms, {origin} at {temperatures} K; {_times(results)}."
+
+
+def _times(results: dict[str, Any]) -> str:
+    """Lengths and steps of the runs: those of the campaign, or of each imported run, those that agree told once."""
+    campaign = results["campaign"]
+    found: dict[str, list[str]] = {}
+    for entry in results["temperatures"]:
+        if campaign["ensemble"]["kind"] == IMPORTED:
+            times = campaign["runs"][entry["folder"]]
+            before = f"{times['skipped_ps']:g} ps that were skipped"
+        else:
+            times = campaign
+            before = f"{times['equilibration_ps']:g} ps of equilibration"
+        text = (
+            f"{times['production_ps']:g} ps after {before}, time step {times['timestep_fs']:g} fs, "
+            f"a tensor sample every {times['sampling_fs']:g} fs"
+        )
+        found.setdefault(text, []).append(f"{entry['temperature_K']:g}")
+    if len(found) == 1:
+        return next(iter(found))
+    return "; ".join(f"at {', '.join(temperatures)} K {text}" for text, temperatures in found.items())
 
 
 def _incomplete(results: dict[str, Any]) -> str:
@@ -152,12 +172,14 @@ def _plot(name: str, caption: str, draw: Callable[..., None], *arguments: Any) -
 
 
 def _main_plots(results: dict[str, Any]) -> list[dict[str, str]]:
-    nuclei = figures.nuclei_of(results)
+    """Plots, and sentences (without ``svg``) for the nuclei that have none."""
+    nuclei = [nucleus for nucleus in figures.nuclei_of(results) if figures.has_series(results, nucleus)]
     band = " Grey: the transition with its 95 % interval." if results["transition"]["interval95_K"] else ""
     plots = [
         _plot(
             f"cq-{nucleus}",
-            f"|Cq| of {nucleus}. Bars: sampling error; open markers: 95 % bounds where compatible with zero.{band}",
+            f"|Cq| of {nucleus}. Bars: sampling error; open markers: 95 % bounds where compatible with zero.{band}"
+            + _left_out(results, nucleus),
             figures.draw_couplings,
             results,
             nucleus,
@@ -165,12 +187,23 @@ def _main_plots(results: dict[str, Any]) -> list[dict[str, str]]:
         for nucleus in nuclei
     ]
     for nucleus in nuclei:
-        sites = [site for entry in results["temperatures"] for site in entry["sites"] if site["nucleus"] == nucleus]
-        if not all(site["compatible_with_zero"] for site in sites):
+        if figures.has_asymmetry(results, nucleus):
             caption = f"Asymmetry parameter of {nucleus}, where its mean tensor differs from zero."
             plots.append(_plot(f"eta-{nucleus}", caption, figures.draw_asymmetry, results, nucleus))
     caption = "Lattice parameters of the simulated cell, per pseudo-cubic cell."
-    return [*plots, _plot("lattice", caption, figures.draw_lattice, results)]
+    absent = [nucleus for nucleus in figures.nuclei_of(results) if nucleus not in nuclei]
+    sentences = [{"svg": "", "caption": figures.no_series(nucleus)} for nucleus in absent]
+    return [*plots, _plot("lattice", caption, figures.draw_lattice, results), *sentences]
+
+
+def _left_out(results: dict[str, Any], nucleus: str) -> str:
+    """Which temperatures a plot of sites does not show, or nothing."""
+    counts = {
+        f"{entry['temperature_K']:g}": sum(site["nucleus"] == nucleus for site in entry["sites"])
+        for entry in results["temperatures"]
+    }
+    many = [temperature for temperature, count in counts.items() if count > MANY_SITES]
+    return f" Left out, with more than {MANY_SITES} sites: {', '.join(many)} K." if many else ""
 
 
 def _transition_plots(results: dict[str, Any]) -> list[dict[str, str]]:

@@ -40,6 +40,11 @@ PANEL = (4.2, 3.0)  # inches
 _POINTS_PER_INCH = 72
 
 
+def literal(text: str) -> str:
+    """A text of the user's that matplotlib must not take for mathematics."""
+    return text.replace("$", r"\$")
+
+
 def panel(name: str, label: str, draw: Callable[[Axes], None]) -> str:
     """Draw one plot and return its SVG markup.
 

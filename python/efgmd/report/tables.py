@@ -98,8 +98,8 @@ def transition_table(results: dict[str, Any]) -> Table:
         interval = f"above {low:.1f}" if high is None else f"{low:.1f} to {high:.1f}"
         start, end = found["change_interval95_K"]
         change = f"above {start:g}" if end is None else f"{start:g} to {end:g}"
-        exponents = next((fit for fit in found["fits"] if fit["exponent"] is not None), None)
-        power = law_text(exponents).removeprefix("exponent ") if exponents else ""
+        fitted = next((fit for fit in found["fits"] if fit["exponent_interval95"]), None)
+        power = law_text(fitted).removeprefix("exponent ") if fitted else ""
         rows.append(_row([name, "" if high is None else f"{found['tc_K']:.1f}", interval, power, change, words]))
     return {"head": head, "rows": rows}
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from efgmd.analysis.series import site_series
 from efgmd.analysis.table import unit_for
 from efgmd.report.figures import name_series, temperature_range, upper_limits
-from efgmd.report.svg import STYLES
+from efgmd.report.svg import STYLES, literal
 
 _STICK = 0.72  # of the distance between two temperatures
 
@@ -51,7 +51,7 @@ def draw_order_parameter(axes: Axes, results: dict[str, Any], found: dict[str, A
     axes.set_xlim(*span)
     axes.set_ylim(0, 1.1 * factor * max(point["interval95"][1] for point in points))
     axes.set_xlabel("temperature (K)")
-    name = found["name"].partition(" (")[0]
+    name = literal(found["name"].partition(" (")[0])
     axes.set_ylabel(f"{name} ({unit})" if unit else name)
 
 
@@ -81,7 +81,7 @@ def draw_nqr_lines(axes: Axes, results: dict[str, Any], nucleus: str) -> None:
             markersize=3.5,
             linestyle="none",
             capsize=2,
-            label=name,
+            label=literal(name),
         )
     axes.set_yticks(range(len(kelvin)), [f"{value:g} K" for value in kelvin])
     axes.set_ylim(-0.15, len(kelvin) + 0.1)

@@ -90,18 +90,23 @@ def import_trajectory(own: OwnTrajectory, output: Path) -> ImportedRun:
         folder.mkdir(parents=True, exist_ok=True)
         for name in (STORE_FILE, SPEC_FILE):
             (Path(aside) / name).replace(folder / name)
-    record["folders"] = sorted({*kept, folder.name})
-    interval_ps = run.sampling_steps * run.timestep_fs / 1000
-    record["campaign"] |= {
-        "timestep_fs": run.timestep_fs,
-        "sampling_fs": 1000 * interval_ps,
-        "samples_per_block": run.samples_per_block,
-        "production_ps": run.n_samples * interval_ps,
-        "equilibration_ps": own.skip_ps,
-    }
+    runs = dict(sorted((kept | {folder.name: run}).items()))
+    record["folders"] = list(runs)
+    record["campaign"]["runs"] = {name: _times(run) for name, run in runs.items()}
     atoms.write(output / STRUCTURE_FILE)
     write_whole(output / RECORD_FILE, json.dumps(record, indent=1) + "\n")
     return run
+
+
+def _times(run: ImportedRun) -> dict[str, float]:
+    """Lengths and steps of a run, by the names of a campaign's fields where it has them."""
+    return {
+        "timestep_fs": run.timestep_fs,
+        "sampling_fs": 1000 * run.sampling_ps,
+        "samples_per_block": run.samples_per_block,
+        "production_ps": run.n_samples * run.sampling_ps,
+        "skipped_ps": run.skipped_ps,
+    }
 
 
 def _structure(own: OwnTrajectory) -> Atoms:
@@ -153,13 +158,13 @@ def _record(own: OwnTrajectory, atoms: Atoms) -> dict[str, Any]:
     }
 
 
-def _earlier(output: Path, record: dict[str, Any]) -> list[str]:
-    """Folders of temperatures imported before into the same output folder."""
+def _earlier(output: Path, record: dict[str, Any]) -> dict[str, ImportedRun]:
+    """Runs of temperatures imported before into the same output folder, by the names of their folders."""
     path = output / RECORD_FILE
     if not path.exists():
         if output.exists() and any(output.iterdir()):
             raise ConfigError(f"{output} is not empty and was not written by efgmd; choose another --output")
-        return []
+        return {}
     try:
         earlier = json.loads(path.read_text(encoding="utf-8"))
         same = earlier["campaign"]["ensemble"]["kind"] == IMPORTED
@@ -169,4 +174,5 @@ def _earlier(output: Path, record: dict[str, Any]) -> list[str]:
         raise StoreError(f"{path} is damaged; choose another --output") from error
     if not same:
         raise ConfigError(f"{output} belongs to another campaign or structure; choose another --output")
-    return [name for name in folders if isinstance(read_run(output / name), ImportedRun)]
+    runs = {name: read_run(output / name) for name in folders}
+    return {name: run for name, run in runs.items() if isinstance(run, ImportedRun)}

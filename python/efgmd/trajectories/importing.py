@@ -49,6 +49,8 @@ class ImportedRun:
         Names of the files.
     notes
         What the reader should know about them, one line each.
+    skipped_ps
+        Time left out at the beginning.
     """
 
     temperature: float
@@ -61,6 +63,12 @@ class ImportedRun:
     sources: list[str]
     notes: list[str]
     seed: int | None = None
+    skipped_ps: float = 0.0
+
+    @property
+    def sampling_ps(self) -> float:
+        """Time between frames."""
+        return self.sampling_steps * self.timestep_fs / 1000
 
     @property
     def identity(self) -> str:
@@ -90,7 +98,9 @@ def read_run(folder: Path) -> RunSpec | ImportedRun:
     try:
         return ImportedRun(**{field.name: content[field.name] for field in fields(ImportedRun)})
     except (KeyError, TypeError) as error:
-        raise StoreError(f"{folder / SPEC_FILE} is damaged; import the trajectory again") from error
+        raise StoreError(
+            f"{folder / SPEC_FILE} is damaged or of an earlier version; import into another folder"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -255,6 +265,7 @@ class TrajectoryImport:
             averaged=averaged,
             sources=[path.name for path in paths],
             notes=notes,
+            skipped_ps=self._skip_ps,
         )
 
     def _dump_frames(self, paths: list[Path], notes: list[str]) -> Iterator[_Frame]:
