@@ -356,7 +356,11 @@ def test_sizes_of_order_parameters_are_in_their_units():
         "temperature_K": 300.0,
         "sites": [site("4a", 3.0, 0.0), site("8h", 3.3, 0.2)],
         "merged_sites": [],
-        "lattice": {"pseudocubic": lengths},
+        "lattice": {
+            "pseudocubic": lengths,
+            "pseudocubic_covariance": (1e-12 * np.eye(3)).tolist(),
+            "pseudocubic_degrees": 40,
+        },
         "symmetry": {"assumed_from_start": False},
     }
     iodine = nucleus("127I")

@@ -69,16 +69,41 @@ def find_change(temperatures: Sequence[float], points: Sequence[Magnitude]) -> C
     n = len(points)
     at_zero = np.array([float(point.log(0.0)) for point in points])
     values = _grid(points)
-    likelihoods = np.exp([point.log(values) for point in points])
+    logs = np.array([point.log(values) for point in points])
     log_evidence = np.empty(n + 1)
     log_evidence[0] = at_zero.sum()
     for ordered in range(1, n + 1):
-        log_evidence[ordered] = np.log(_mean_likelihood(values, likelihoods[:ordered])) + at_zero[ordered:].sum()
+        log_evidence[ordered] = _log_mean_likelihood(values, logs[:ordered]) + at_zero[ordered:].sum()
     top = log_evidence[1:].max()
     weights = np.exp(log_evidence[1:] - top)
     factor = float(np.exp(np.clip(top + np.log(weights.mean()) - log_evidence[0], -700, 700)))
     shares = weights / weights.sum()
     return ChangePoint(factor, shares, _interval(temperatures, shares))
+
+
+def differs_somewhere(points: Sequence[Magnitude]) -> bool:
+    """Whether any point is not zero (5 % level for all together)."""
+    return any(point.share_below(0.0) > _each(points) for point in points)
+
+
+def rises_from_zero(points: Sequence[Magnitude]) -> bool:
+    """Whether a point is above an earlier one that is compatible with zero, which no falling series is.
+
+    The intervals of the two do not touch, at the 95 % level for all points together.
+    """
+    lowest_zero = np.inf
+    for point in points:
+        low, high = point.bounds(_each(points))
+        if low > lowest_zero:
+            return True
+        if point.is_zero:
+            lowest_zero = min(lowest_zero, high)
+    return False
+
+
+def _each(points: Sequence[Magnitude]) -> float:
+    """Level of each point for `_LEVEL` of all (Z. Sidak, J. Am. Stat. Assoc. 62, 626 (1967))."""
+    return float(_LEVEL ** (1 / len(points)))
 
 
 def _grid(points: Sequence[Magnitude]) -> FloatArray:
@@ -88,14 +113,18 @@ def _grid(points: Sequence[Magnitude]) -> FloatArray:
     return np.unique(np.clip(np.concatenate([np.linspace(0, top, _BASE), *fine]), 0.0, top))
 
 
-def _mean_likelihood(values: FloatArray, likelihoods: FloatArray) -> float:
-    """Likelihood averaged over all falling series with values from zero to the largest of ``values``."""
-    steps = np.diff(values)
-    mean = np.ones_like(values)
-    for position, likelihood in enumerate(likelihoods[::-1], start=1):
-        density = likelihood * mean * position / values[-1]
-        mean = np.concatenate([[0.0], np.cumsum(0.5 * steps * (density[1:] + density[:-1]))])
-    return max(float(mean[-1]), np.finfo(float).tiny)
+def _log_mean_likelihood(values: FloatArray, logs: FloatArray) -> float:
+    """Log of the likelihood averaged over all falling series with values from zero to the largest of ``values``.
+
+    All in logarithms: precise points that rise make the likelihood of every falling series smaller than any number.
+    """
+    log_halves = np.log(np.diff(values) / 2)
+    log_mean = np.zeros_like(values)
+    for position, log_likelihood in enumerate(logs[::-1], start=1):
+        density = log_likelihood + log_mean + np.log(position / values[-1])
+        areas = log_halves + np.logaddexp(density[1:], density[:-1])
+        log_mean = np.concatenate([[-np.inf], np.logaddexp.accumulate(areas)])
+    return float(log_mean[-1])
 
 
 def _interval(temperatures: Sequence[float], shares: FloatArray) -> tuple[float, float | None]:

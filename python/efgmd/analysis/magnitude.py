@@ -7,13 +7,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import gammaln, ive
-from scipy.stats import chi, ncx2, norm
+from scipy.stats import chi2, ncx2, norm, t
 
 FloatArray = NDArray[np.float64]
 
 # Beyond this ratio of size to noise the non-central chi distribution is a normal one within the table's accuracy.
 _NORMAL_BEYOND = 30.0
 _TABLE = 2048
+_NODES = 64
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Magnitude:
     components
         Effective number of components; 1 for the absolute value of a number.
     degrees
-        Degrees of freedom of the noise's own estimate. With few of them the likelihood gets the tails of Student's t.
+        Degrees of freedom of the noise's own estimate, in each component. With few of them the likelihood gets the
+        tails of Student's t, and intervals and the test against zero are those of Student's t and Fisher's F.
     """
 
     size: float
@@ -66,32 +68,60 @@ class Magnitude:
     @property
     def is_zero(self) -> bool:
         """Whether noise alone exceeds this length in more than 5 % of cases."""
-        return bool(self.size < self.noise * chi.ppf(0.95, self.components))
+        return self.share_below(0.0) < 0.95
 
     @cached_property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the true length; its lower end is 0 when the length is compatible with zero.
+        """95 % interval of the true length, see `bounds`."""
+        return self.bounds(0.95)
 
-        True lengths that would give the measured one or more in less than 2.5 % of cases are below it. Above it are
-        those that give the measured one or less in under 2.5 % of the cases in which noise alone does so: this ratio
-        (A. L. Read, J. Phys. G 28, 2693 (2002)) keeps a length that happens to be small against its noise from
-        excluding every true length; for lengths beyond the noise the intervals are equal-tailed. That of a bare bound
-        ends there. The degrees of freedom of the noise are not in them.
+    def bounds(self, level: float) -> tuple[float, float]:
+        """Interval of the true length; its lower end is 0 when noise alone explains the measured one.
+
+        At the level 95 %: true lengths that would give the measured one or more in less than 2.5 % of cases are below
+        it. Above it are those that give the measured one or less in under 2.5 % of the cases in which noise alone does
+        so: this ratio (A. L. Read, J. Phys. G 28, 2693 (2002)) keeps a length that happens to be small against its
+        noise from excluding every true length; for lengths beyond the noise the intervals are equal-tailed. That of a
+        bare bound ends there.
         """
+        tail = (1 - level) / 2
         if self.size == 0:
-            return 0.0, self.noise * float(norm.ppf(0.975))
-        top, by_noise = self.size + 10 * self.noise, self.share_below(0.0)
+            return 0.0, self.noise * float(t.ppf(1 - tail, self._all_degrees))
+        by_noise = self.share_below(0.0)
         low = 0.0
-        if by_noise > 0.975:
-            low = float(brentq(lambda true: self.share_below(true) - 0.975, 0.0, top))
-        return low, float(brentq(lambda true: self.share_below(true) - 0.025 * by_noise, 0.0, top))
+        if by_noise > 1 - tail:
+            low = float(brentq(lambda true: self.share_below(true) - (1 - tail), 0.0, self.size))
+        top = self.size + self.noise
+        while self.share_below(top) > tail * by_noise:
+            top += 2 * (top - self.size)
+        return low, float(brentq(lambda true: self.share_below(true) - tail * by_noise, 0.0, top))
 
     def share_below(self, true: float) -> float:
-        """Probability of a length up to the measured one when the true one is ``true``."""
+        """Probability of a length up to the measured one when the true one is ``true``.
+
+        The components' deviations, in units of the estimated noise, have the multivariate t distribution: a normal one
+        over an independent ``sqrt(chi^2/n)`` with all degrees of freedom ``n``, over which is integrated. With one
+        component this is Student's t, and without a true length Fisher's F.
+        """
         measured, offset = self.size / self.noise, true / self.noise
         if min(measured, offset) > _NORMAL_BEYOND:
-            return float(norm.cdf(np.sqrt(max(measured**2 - self.components + 1, 0.0)) - offset))
-        return float(ncx2.cdf(measured**2, self.components, max(offset**2, 1e-12)))
+            return float(t.cdf(np.sqrt(max(measured**2 - self.components + 1, 0.0)) - offset, self._all_degrees))
+        scales, weights = self._scales
+        shares = ncx2.cdf((scales * measured) ** 2, self.components, np.maximum((scales * offset) ** 2, 1e-12))
+        return float(weights @ shares)
+
+    @property
+    def _all_degrees(self) -> float:
+        """Of the noise as it is estimated from all components together."""
+        return self.components * self.degrees
+
+    @cached_property
+    def _scales(self) -> tuple[FloatArray, FloatArray]:
+        """Values that estimated over true noise can have, and their weights."""
+        if not np.isfinite(self.degrees):
+            return np.ones(1), np.ones(1)
+        nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+        return np.sqrt(chi2.ppf((nodes + 1) / 2, self._all_degrees) / self._all_degrees), weights / 2
 
     def log(self, true: ArrayLike) -> FloatArray:
         """Log likelihood of true lengths (0 or more) of any shape, relative to its maximum."""

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t
 
 from efgmd.analysis.couplings import axial_part
 from efgmd.analysis.magnitude import Magnitude
-from efgmd.analysis.series import Row, is_crystallographic, resolved_rows, rows_of, site_series
+from efgmd.analysis.series import Row, is_crystallographic, resolved_rows, rows_of, site_series, why_absent
+from efgmd.errors import StoreError
 from efgmd.nuclei import MHZ_PER_BARN_AU
 from efgmd.tensors import matrix_to_six, principal_axes, principal_values, six_to_matrix
 
@@ -17,8 +19,8 @@ FloatArray = NDArray[np.float64]
 
 # Acts on six-vectors xx yy zz xy xz yz as the Frobenius norm acts on matrices.
 _FROBENIUS = np.sqrt(np.array([1.0, 1, 1, 2, 2, 2]))
-# Lengths per cell that differ more than this at all temperatures are not those of a distorted cubic cell.
-_PSEUDOCUBIC = 0.1
+# Lengths that scatter less than this share of them scatter by rounding only; angles likewise, in degrees.
+_ROUNDING, _ROUNDING_DEGREES = 1e-7, 1e-5
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,13 @@ def order_parameters(results: dict[str, Any], choices: list[dict[str, Any]] | No
     choices
         Mappings with ``kind``, and ``nucleus`` and ``site`` where they apply. None for those that the crystal itself
         suggests: couplings that are zero at some temperature, the splitting and the largest asymmetry of sites that
-        merge at some temperature, and the strain where the lengths of the cell can differ.
+        merge at some temperature, and the strain where the lengths of the cell vary and are equal within error, with
+        right angles, at some temperature.
+
+    Raises
+    ------
+    StoreError
+        If the strain is asked for and the results are of an efgmd that did not write the covariance of the lengths.
     """
     found = []
     for choice in _suggested(results) if choices is None else choices:
@@ -80,18 +88,9 @@ def _suggested(results: dict[str, Any]) -> list[dict[str, Any]]:
         several = [rows for rows in all_rows if len(rows) > 1 and all(map(is_crystallographic, rows))]
         if several:
             choices += [{"kind": "splitting", "nucleus": nucleus}, {"kind": "asymmetry", "nucleus": nucleus}]
-    ensemble = results["campaign"]["ensemble"]
-    is_flexible = ensemble["kind"] == "imported" or (
-        ensemble["kind"] == "npt" and ensemble["pressure_control"] != "iso"
-    )
-    if is_flexible and _is_pseudocubic(results):
+    if any(map(_looks_cubic, results["temperatures"])):
         choices.append({"kind": "strain"})
     return choices
-
-
-def _is_pseudocubic(results: dict[str, Any]) -> bool:
-    lengths = np.array([_lengths(entry)[0] for entry in results["temperatures"]])
-    return bool((np.ptp(lengths, axis=1) < _PSEUDOCUBIC * lengths.mean(axis=1)).all())
 
 
 def _couplings(results: dict[str, Any], choice: dict[str, Any]) -> list[OrderParameter]:
@@ -108,12 +107,27 @@ def _couplings(results: dict[str, Any], choice: dict[str, Any]) -> list[OrderPar
         scale = factor * np.sqrt(2 / 3) * _FROBENIUS
         return Magnitude.of_vector(scale * mean, np.outer(scale, scale) * covariance, degrees)
 
-    series = site_series(results, nucleus, resolved_rows)
-    wanted = {name: found for name, found in series.items() if _is_wanted(found, choice.get("site"))}
     return [
-        _make("coupling", nucleus, str(found[0][1]["site"]), f"|Cq| of {name}", "MHz", found, size)
-        for name, found in wanted.items()
+        _make("coupling", nucleus, site, f"|Cq| of {name}", "MHz", found, size)
+        for name, site, found in _wanted(results, nucleus, choice.get("site"))
     ]
+
+
+def _wanted(
+    results: dict[str, Any], nucleus: str, site: str | None
+) -> list[tuple[str, str | None, list[tuple[float, Row | str]]]]:
+    """Name, site, and at all temperatures row or reason why there is none, of the named site or of all sites."""
+    series = site_series(results, nucleus, resolved_rows)
+    wanted = {name: found for name, found in series.items() if _is_wanted(found, site)}
+    if not wanted:
+        return [(f"{nucleus} {site or ''}".rstrip(), site, _completed(results, nucleus, []))]
+    return [(name, str(found[0][1]["site"]), _completed(results, nucleus, found)) for name, found in wanted.items()]
+
+
+def _completed(results: dict[str, Any], nucleus: str, found: list[tuple[float, Row]]) -> list[tuple[float, Row | str]]:
+    known = {temperature for temperature, _ in found}
+    absent = [entry for entry in results["temperatures"] if entry["temperature_K"] not in known]
+    return [*found, *((entry["temperature_K"], why_absent(entry, nucleus)) for entry in absent)]
 
 
 def _is_wanted(found: list[tuple[float, Row]], site: str | None) -> bool:
@@ -123,13 +137,13 @@ def _is_wanted(found: list[tuple[float, Row]], site: str | None) -> bool:
 def _asymmetries(results: dict[str, Any], choice: dict[str, Any]) -> list[OrderParameter]:
     """Eta of the named site, or of the site where it is largest at the lowest temperature with several sites."""
     nucleus = str(choice["nucleus"])
-    series = site_series(results, nucleus, resolved_rows)
-    wanted = {name: found for name, found in series.items() if _is_wanted(found, choice.get("site"))}
-    if not wanted:
-        return []
-    name = max(wanted, key=lambda key: (len(wanted[key]), wanted[key][0][1]["eta"]))
-    found = wanted[name]
-    return [_make("asymmetry", nucleus, str(found[0][1]["site"]), f"eta of {name}", "", found, _asymmetry)]
+
+    def rank(candidate: tuple[str, str | None, list[tuple[float, Row | str]]]) -> tuple[int, float]:
+        rows = [row for _, row in candidate[2] if not isinstance(row, str)]
+        return len(rows), rows[0]["eta"] if rows else 0.0
+
+    name, site, found = max(_wanted(results, nucleus, choice.get("site")), key=rank)
+    return [_make("asymmetry", nucleus, site, f"eta of {name}", "", found, _asymmetry)]
 
 
 def _asymmetry(row: Row) -> Magnitude | str:
@@ -169,32 +183,46 @@ def _splittings(results: dict[str, Any], choice: dict[str, Any]) -> list[OrderPa
             degrees.append(freedom)
         return _spread(np.array(values), np.array(variances), np.sqrt(2), min(degrees))
 
-    found = [(entry["temperature_K"], resolved_rows(entry, nucleus)) for entry in results["temperatures"]]
-    names = dict.fromkeys(str(row["site"]) for _, rows in found if len(rows) > 1 for row in rows)
+    at_each = [(entry, resolved_rows(entry, nucleus)) for entry in results["temperatures"]]
+    names = dict.fromkeys(str(row["site"]) for _, rows in at_each if len(rows) > 1 for row in rows)
+    found = [(entry["temperature_K"], rows or why_absent(entry, nucleus)) for entry, rows in at_each]
     listed = f" ({' and '.join(names)})" if len(names) == 2 else ""
     return [_make("splitting", nucleus, None, f"Cq splitting of {nucleus}{listed}", "MHz", found, size)]
 
 
 def _strains(results: dict[str, Any], choice: dict[str, Any]) -> list[OrderParameter]:
     """How far the lengths of the pseudo-cubic cell are from equal; |c/a - 1| in a tetragonal cell, in per cent."""
-
-    def size(entry: dict[str, Any]) -> Magnitude | str:
-        lengths, errors = _lengths(entry)
-        if not np.isfinite(errors).all():
-            return "too few samples for an error"
-        return _spread(lengths, errors**2, 100 * np.sqrt(3 / 2) / lengths.mean())
-
     found = [(entry["temperature_K"], entry) for entry in results["temperatures"]]
-    return [_make("strain", None, None, "lattice strain |c/a - 1|", "%", found, size)]
+    return [_make("strain", None, None, "lattice strain |c/a - 1|", "%", found, _strain)]
 
 
-def _lengths(entry: dict[str, Any]) -> tuple[FloatArray, FloatArray]:
-    """Mean a, b, c per cell and their errors, of shape ``(3,)``; NaN for unknown errors."""
-    parts = [entry["lattice"]["pseudocubic"][name] for name in "abc"]
-    return np.array([part["mean"] for part in parts]), np.array([part["error"] or np.nan for part in parts])
+def _strain(entry: dict[str, Any]) -> Magnitude | str:
+    """Deviation of a, b, c from their mean, with the covariance of the three: a cell breathes as a whole."""
+    lattice = entry["lattice"]
+    if "pseudocubic_covariance" not in lattice:
+        raise StoreError("these results have no covariance of the cell's lengths: run `efgmd analyze` again")
+    if lattice["pseudocubic_covariance"] is None:
+        return "too few samples for an error"
+    lengths = np.array([lattice["pseudocubic"][name]["mean"] for name in "abc"])
+    projector = np.eye(3) - 1 / 3
+    covariance = projector @ np.array(lattice["pseudocubic_covariance"]) @ projector
+    if np.trace(covariance) <= (_ROUNDING * lengths.mean()) ** 2:
+        return "the lengths of the cell are fixed, or vary only together"
+    scale = 100 * np.sqrt(3 / 2) / lengths.mean()
+    return Magnitude.of_vector(scale * projector @ lengths, scale**2 * covariance, lattice["pseudocubic_degrees"])
 
 
-def _spread(values: FloatArray, variances: FloatArray, scale: float, degrees: float = np.inf) -> Magnitude | str:
+def _looks_cubic(entry: dict[str, Any]) -> bool:
+    """Whether the lengths of a cell that can vary are equal within error (95 %), and its angles right."""
+    strain = _strain(entry)
+    if isinstance(strain, str) or not strain.is_zero:
+        return False
+    angles = [entry["lattice"]["supercell"][name] for name in ("alpha", "beta", "gamma")]
+    wide = float(t.ppf(0.975, strain.degrees))
+    return all(abs(angle["mean"] - 90) <= wide * angle["error"] + _ROUNDING_DEGREES for angle in angles)
+
+
+def _spread(values: FloatArray, variances: FloatArray, scale: float, degrees: float) -> Magnitude | str:
     """Length of the deviations from the mean of independent values, times ``scale``."""
     if not variances.sum() > 0:
         return "too few samples for an error"
@@ -224,7 +252,7 @@ def _make(
 ) -> OrderParameter:
     temperatures, points, left_out = [], [], []
     for temperature, content in sorted(found, key=lambda pair: pair[0]):
-        point = size(content)
+        point = content if isinstance(content, str) else size(content)
         if isinstance(point, str):
             left_out.append(f"{temperature:g} K: {point}")
         else:

@@ -25,6 +25,15 @@ def resolved_rows(entry: Entry, nucleus: str) -> list[Row]:
     return merged or rows_of(entry, nucleus)
 
 
+def why_absent(entry: Entry, nucleus: str) -> str:
+    """Why a temperature has no value of a site that others have, or that was asked for."""
+    rows = resolved_rows(entry, nucleus)
+    count = sum(row["nucleus"] == nucleus for row in entry["sites"])
+    if not rows:
+        return f"{count} sites of {nucleus}, more than symmetry can tell apart" if count else f"no {nucleus}"
+    return f"no such site, only {' and '.join(str(row['site']) or nucleus for row in rows)}"
+
+
 def site_series(
     results: dict[str, Any], nucleus: str, rows: Callable[[Entry, str], list[Row]] = rows_of
 ) -> dict[str, list[tuple[float, Row]]]:

@@ -201,6 +201,8 @@ class TemperatureAnalysis:
         return {
             "supercell": _named(names, means.parameters),
             "pseudocubic": _named(names[:3], means.per_cell),
+            "pseudocubic_covariance": means.per_cell.covariance.tolist() if means.per_cell.has_error else None,
+            "pseudocubic_degrees": means.per_cell.degrees,
             "volume": _named(("volume",), means.volume)["volume"],
             "cells": list(self._cells),
             "unique_axes": unique_axes(cell, self._cells),

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from efgmd.analysis.change_point import ChangePoint, find_change
+from efgmd.analysis.change_point import ChangePoint, differs_somewhere, find_change, rises_from_zero
 from efgmd.analysis.landau import FIRST_ORDER, POWER_LAW, TRICRITICAL, Family, LandauFit, fit, fixed
 from efgmd.analysis.order_parameters import OrderParameter, order_parameters
 from efgmd.analysis.transition_words import agreement, sentence, summary
@@ -50,7 +50,7 @@ class TransitionAnalysis:
             "exponent": self._exponent,
             "order_parameters": found,
             **summary(found, temperatures),
-            "agreement": agreement(found),
+            "agreement": agreement(found, suggested=self._choices is None),
         }
         return self
 
@@ -103,7 +103,7 @@ class TransitionAnalysis:
 
     def _locate(self, entry: dict[str, Any], series: OrderParameter) -> None:
         change = find_change(series.temperatures, series.points)
-        entry["state"] = _state(change)
+        entry["state"] = _state(change, series)
         entry["bayes_factor"] = change.bayes_factor
         if entry["state"] not in ("transition", "open"):
             return
@@ -122,7 +122,10 @@ class TransitionAnalysis:
         entry["curve"] = {"temperature_K": kelvin.tolist(), "value": best.curve(kelvin, lowest).tolist()}
 
 
-def _state(change: ChangePoint) -> str:
+def _state(change: ChangePoint, series: OrderParameter) -> str:
+    """What the change point shows; it knows falling series only, so whether the points are one is asked first."""
+    if rises_from_zero(series.points) or (not change.any_order and differs_somewhere(series.points)):
+        return "not falling"
     if not change.any_order:
         return "zero"
     if change.ordered_throughout:

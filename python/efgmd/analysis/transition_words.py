@@ -13,11 +13,17 @@ def sentence(found: dict[str, Any]) -> str:
     name, state = found["name"], found["state"]
     temperatures = [point["temperature_K"] for point in found["points"]]
     if state == "too few":
-        return f"{name}: fewer than two temperatures with a value"
+        reasons = dict.fromkeys(line.partition(": ")[2] for line in found["left_out"])
+        why = f" ({'; '.join(reasons)})" if reasons else ""
+        return f"{name}: fewer than two temperatures with a value{why}"
     lowest, highest = f"{temperatures[0]:g}", f"{temperatures[-1]:g}"
     if state == "zero":
         bound = _amount(found["points"][0]["interval95"][1], found["unit"])
         return f"{name}: no order found from {lowest} to {highest} K (below {bound} at {lowest} K, 95 %)"
+    if state == "not falling":
+        other = [f"{point['temperature_K']:g}" for point in found["points"] if not point["compatible_with_zero"]]
+        where = f"differs from zero at {', '.join(other)} K (95 % each)"
+        return f"{name}: {where}, but shows no order that falls on heating from {lowest} to {highest} K"
     if state == "ordered":
         return f"{name}: differs from zero up to {highest} K; no transition within the range"
     low, high = found["interval95_K"]
@@ -81,6 +87,9 @@ def summary(found: list[dict[str, Any]], temperatures: list[float]) -> dict[str,
             "state": "open",
             "text": f"order vanishes above {low:.0f} K, within the range or beyond it: add higher temperatures",
         }
+    if any(entry["state"] == "not falling" for entry in found):
+        text = f"no transition found within {span}: values differ from zero, but no order falls on heating"
+        return nothing | {"state": "not falling", "text": text}
     if any(entry["state"] == "ordered" for entry in found):
         return nothing | {"state": "ordered", "text": f"no transition within {span}: order throughout"}
     if all(entry["state"] == "too few" for entry in found):
@@ -88,10 +97,12 @@ def summary(found: list[dict[str, Any]], temperatures: list[float]) -> dict[str,
     return nothing | {"state": "zero", "text": f"no transition within {span}: no order found"}
 
 
-def agreement(found: list[dict[str, Any]]) -> dict[str, Any]:
+def agreement(found: list[dict[str, Any]], suggested: bool = False) -> dict[str, Any]:
     """Whether the order parameters tell the same.
 
-    The intervals are not independent (they come from the same runs), so they are compared, not multiplied.
+    The intervals are not independent (they come from the same runs), so they are compared, not multiplied. Of order
+    parameters that the crystal ``suggested``, some may be allowed by symmetry at all temperatures; so where others
+    vanish, those that do not are named but do not disagree.
     """
     ranges = [
         (entry["name"], low, math.inf if high is None else high)
@@ -100,21 +111,27 @@ def agreement(found: list[dict[str, Any]]) -> dict[str, Any]:
         for low, high in [entry["interval95_K"]]
     ]
     ordered = [entry for entry in found if entry["state"] == "ordered"]
-    ranges += [(entry["name"], entry["points"][-1]["temperature_K"], math.inf) for entry in ordered]
+    aside = ""
+    if ordered and ranges and suggested:
+        aside = f"; not zero at any temperature: {', '.join(entry['name'] for entry in ordered)}"
+    else:
+        ranges += [(entry["name"], entry["points"][-1]["temperature_K"], math.inf) for entry in ordered]
     if len(ranges) < 2:
-        text = "only one order parameter shows order" if ranges else "no order parameter shows order"
+        text = "no order parameter shows order"
+        if ranges:
+            text = f"only one order parameter {'vanishes' if aside else 'shows order'}{aside}"
         return {"agree": None, "common_K": None, "text": text}
     name_low, low, _ = max(ranges, key=lambda part: part[1])
     name_high, _, high = min(ranges, key=lambda part: part[2])
     if low > high:
         text = f"the order parameters disagree: {name_high} vanishes below {high:.0f} K, {name_low} above {low:.0f} K"
-        return {"agree": False, "common_K": None, "text": text}
+        return {"agree": False, "common_K": None, "text": f"{text}{aside}"}
     upper = None if math.isinf(high) else high
     share = f"{low:.0f} to {high:.0f} K" if upper is not None else f"temperatures above {low:.0f} K"
     return {
         "agree": True,
         "common_K": [low, upper],
-        "text": f"{len(ranges)} order parameters agree: their intervals share {share}",
+        "text": f"{len(ranges)} order parameters agree: their intervals share {share}{aside}",
     }
 
 

@@ -41,7 +41,8 @@ class Transition(Section):
     ----------
     order_parameters
         What vanishes above the transition. By default couplings that are zero at some temperature, the splitting and
-        largest asymmetry of sites that merge at some temperature, and the strain where the cell's lengths can differ.
+        largest asymmetry of sites that merge at some temperature, and the strain where the cell's lengths vary and are
+        equal within error, with right angles, at some temperature.
     law
         Laws over which the interval of Tc is taken: ``power`` (order parameter ~ (Tc - T)^exponent), ``first-order``
         (Landau's law with a jump) or ``any`` of the two.

@@ -12,8 +12,8 @@ from efgmd.models.io import load_model
 from efgmd.training.config import TrainingConfig, check_hyperparameters
 from efgmd.training.dataset import LabelledFrames, elements_of
 
-#: A new EFG model has no network unless one is asked for: a linear model with messages makes more of the few frames that
-#: there are (benchmarks/efg_accuracy.py).
+#: A new EFG model has no network unless one is asked for: a linear model with messages makes more of the few frames
+#: that there are (benchmarks/efg_accuracy.py).
 LINEAR_EFG: dict[str, Any] = {"channels": 0, "lmax": 4, "cutoff": 6.0, "message_cutoff": 5.0, "committee": 8}
 
 _MODELS: dict[str, type[EnergyModel] | type[EFGModel]] = {"energy": EnergyModel, "efg": EFGModel}
