@@ -202,8 +202,8 @@ The fields of `training` and `retraining` are [training settings](training.md). 
 ## What may change when a distillation is continued
 
 The same command continues an interrupted distillation. Only `output` may change between the two, and `rounds`
-may be raised. Any other change makes it another distillation, and the folder of the first one is refused. Another content
-of a file that `teacher.arguments` names and another version of the teacher's package are such changes, too.
+may be raised. Any other change makes it another distillation, and the folder of the first one is refused. Another
+content of a file that `teacher.arguments` names and another version of the teacher's package are such changes, too.
 """
 
 
@@ -216,8 +216,8 @@ def training_page() -> str:
     linear = ", ".join(f"`{name}={value}`" for name, value in LINEAR_EFG.items())
     remarks = {
         EnergyModel: "",
-        EFGModel: f" A new model is linear, with {linear} (and messages no farther than a `cutoff` that is given), unless "
-        "`channels` ask for a network, `linear` is false, or `initialise` names a model to start from.",
+        EFGModel: f" A new model is linear, with {linear} (and messages no farther than a `cutoff` that is given), "
+        "unless `channels` ask for a network, `linear` is false, or `initialise` names a model to start from.",
     }
     text = f"""# Training settings
 
