@@ -236,6 +236,7 @@ class SpectrumRequest:
         found = self.results
         if path.suffix not in (".png", ".svg", ".pdf"):
             raise ConfigError(f"{path}: a picture is written as .png, .svg or .pdf")
+        path.parent.mkdir(parents=True, exist_ok=True)
         _draw(found, path)
         path.with_suffix(".json").write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         with open(path.with_suffix(".csv"), "w", encoding="utf-8", newline="") as stream:

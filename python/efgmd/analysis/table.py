@@ -83,7 +83,7 @@ def sizes_text(sites: Sequence[dict[str, Any]]) -> str:
         factor, unit = unit_for(sizes)
         which = f" ({len(sizes)} sites)" if bounds else ""
         texts.append(f"|Cq| {factor * min(sizes):.4g} to {factor * max(sizes):.4g} {unit}{which}")
-    return ", ".join(texts)
+    return ",\n".join(texts)
 
 
 def eta_text(site: dict[str, Any]) -> str:
@@ -108,7 +108,7 @@ def site_name(site: dict[str, Any], entry: dict[str, Any]) -> str:
 def print_table(results: dict[str, Any], console: Console) -> None:
     """Print Cq and eta of all sites and temperatures, the lattice, and what to be careful about."""
     table = Table(title=None if results["complete"] else "INCOMPLETE: the campaign has not finished")
-    table.add_column("T (K)", justify="right")
+    table.add_column("T (K)", justify="right", no_wrap=True)
     table.add_column("nucleus", no_wrap=True)
     for name in ("n", "Cq", "eta", "<|Cq|> of frames"):
         table.add_column(name, justify="right", no_wrap=name != "<|Cq|> of frames")
@@ -116,6 +116,8 @@ def print_table(results: dict[str, Any], console: Console) -> None:
         for index, row in enumerate(table_rows(entry)):
             table.add_row(f"{entry['temperature_K']:g}" if index == 0 else "", *row)
         table.add_section()
+    if not console.is_terminal:  # a file or a pipe has no width that columns would have to fit into
+        console.width = max(console.width, console.measure(table, options=console.options.update(width=1000)).maximum)
     console.print(table)
     for line in legend(results):
         console.print(line, soft_wrap=True, highlight=False)

@@ -1,8 +1,9 @@
 """Checks of a campaign against the files it names, before anything runs."""
 
+import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from ase import Atoms
@@ -157,13 +158,27 @@ def _structure(campaign: Campaign, problems: list[str]) -> Atoms | None:
     return bare_structure(atoms, campaign.sites).repeat(campaign.structure.supercell)
 
 
+_DATA_SUFFIXES = (".data", ".lmp")  # of LAMMPS, by custom
+
+
+def _read_data_file(path: Path) -> Atoms:
+    """Structure in a LAMMPS data file, whose masses tell the elements."""
+    from ase.io import read
+
+    if not any(line.split("#")[0].strip() == "Masses" for line in path.read_text().splitlines()):
+        raise ValueError("this LAMMPS data file has no Masses, which tell the elements")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of the reader about itself
+        return cast(Atoms, read(path, format="lammps-data"))
+
+
 def read_structure(path: Path, field: str, problems: list[str]) -> Atoms | None:
     """The periodic structure in a file; or None, and one more of the problems, under the name of the ``field``."""
     from ase.io import read
     from ase.io.formats import UnknownFileTypeError
 
     try:
-        atoms = read(path)
+        atoms = _read_data_file(path) if path.suffix in _DATA_SUFFIXES else read(path)
     except UnknownFileTypeError:
         problems.append(f"{field}: {path.name} is of no type that ASE knows, expected for example CIF or extxyz")
         return None
@@ -198,10 +213,16 @@ def _site_problems(campaign: Campaign, atoms: Atoms) -> list[str]:
     na, nb, nc = (n * m for n, m in zip(campaign.structure.supercell, campaign.structure.cells, strict=True))
     try:
         FrameFollower(campaign.sites, (na, nb, nc))
-        GroupFinder(campaign.sites.groups).check(atoms)
+        groups = GroupFinder(campaign.sites.groups).check(atoms)
     except EfgmdError as error:
         return [str(error)]
-    return []
+    reported = {choice.nucleus().element for choice in campaign.nuclei}
+    used = {group.name for group, element, *_ in groups if element in reported}
+    return [
+        f"sites.groups: group {group.name} holds none of the nuclei that are reported"
+        for group in campaign.sites.groups
+        if group.name not in used
+    ]
 
 
 def _model(campaign: Campaign, kind: str, problems: list[str]) -> ModelInfo | None:

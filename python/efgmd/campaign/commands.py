@@ -92,7 +92,11 @@ def analyze(
             )
         analyze_folder(sources[0])
         return
-    chosen = {"framework": framework.split(",") if framework else None, "tolerance": tolerance, "frame": frame}
+    chosen = {
+        "framework": framework.replace(",", " ").split() if framework else None,
+        "tolerance": tolerance,
+        "frame": frame,
+    }
     analyze_files(
         sources,
         structure=structure,

@@ -40,8 +40,9 @@ def run_campaign(path: Path, output: Path | None = None, check_only: bool = Fals
     with locked(target, "efgmd run"):
         for spec in specs:
             _check_same_run(spec, target)
-        for name in _RESULT_FILES:
-            (target / name).unlink(missing_ok=True)  # results of a shorter run must not look like this one's
+        if not _are_results_of(specs, target):  # results of a shorter run must not look like this one's
+            for name in _RESULT_FILES:
+                (target / name).unlink(missing_ok=True)
         jobs = [Job(spec, prepare_run(checked, spec, target)) for spec in specs]
         checked.atoms.write(target / STRUCTURE_FILE)
         _write_record(checked, path, target, specs)
@@ -88,7 +89,7 @@ def analyze_files(
     if not (math.isfinite(temperature) and temperature > 0):
         raise ConfigError(f"--temperature: expected a number of kelvin above 0, got {temperature:g}")
     try:
-        chosen = [_nucleus_choice(text) for entry in nuclei for text in entry.split(",")]
+        chosen = [_nucleus_choice(text) for entry in nuclei for text in entry.replace(",", " ").split()]
         grouping = Sites.model_validate(sites)
     except ValidationError as error:
         raise ConfigError(one_line_each(error, Sites)) from error
@@ -163,6 +164,16 @@ def _print_plan(console: Console, checked: CheckedCampaign, specs: list[RunSpec]
         lines.append(f"ranks: {campaign.ranks} MPI ranks share {usable_cores()} cores: expect a slow run")
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False)
+
+
+def _are_results_of(specs: list[RunSpec], target: Path) -> bool:
+    """Whether the results in a folder are of these runs at their full length."""
+    try:
+        entries = json.loads((target / "results.json").read_text(encoding="utf-8"))["temperatures"]
+        found = {entry["temperature_K"]: entry["samples"] for entry in entries}
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return found == {spec.temperature: spec.n_samples for spec in specs}
 
 
 def _make_folder(target: Path) -> None:

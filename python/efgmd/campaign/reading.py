@@ -144,6 +144,7 @@ def _find_section(annotation: Any) -> type[Section] | None:
 
 _EXPECTED_BY_KIND = {
     "path_type": "the path of a file",
+    "tuple_type": "a list, for example [300]",
     "too_short": "at least one entry",
     "int_parsing": "an integer",
     "float_parsing": "a number",

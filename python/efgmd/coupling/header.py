@@ -8,6 +8,7 @@ from typing import Any
 from efgmd.errors import ModelFileError
 
 FORMAT = "efgmd-model"
+_LFS = b"version https://git-lfs"
 _LARGEST_HEADER = 100_000_000
 
 
@@ -24,14 +25,18 @@ def read_header(path: str | Path) -> dict[str, Any] | None:
     Raises
     ------
     ModelFileError
-        If the file is missing or incomplete, or is a safetensors file that efgmd did not write.
+        If the file is missing, incomplete or a placeholder of Git LFS, or a safetensors file that efgmd did not write.
     """
     target = Path(path)
     if not target.is_file():
         raise ModelFileError(f"model file {path} does not exist: check the path (working directory {Path.cwd()})")
     try:
         with target.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
+            begin = file.read(8)
+            if begin + file.read(len(_LFS) - 8) == _LFS:
+                raise ModelFileError(f"{path} is a placeholder of Git LFS: fetch the file itself with `git lfs pull`")
+            file.seek(8)
+            length = int.from_bytes(begin, "little")
             if not 2 <= length <= min(_LARGEST_HEADER, target.stat().st_size):
                 return None
             header = json.loads(file.read(length))

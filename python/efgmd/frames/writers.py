@@ -66,7 +66,7 @@ def write_frames(
     ConfigError
         Unknown format, or nuclei for a format without couplings.
     DataError
-        The file cannot be written.
+        The file cannot be written, or the frames have no atom of a nucleus.
     """
     path = Path(path)
     chosen = written_format(path, file_format)
@@ -77,12 +77,14 @@ def write_frames(
             ase.io.write(path, [_flat(atoms) for atoms in frames], format="extxyz")
             return [path]
         if chosen == "csv":
+            _check_nuclei(frames, nuclei or [])
             _write_csv(path, frames, nuclei)
             return [path]
         if len(frames) == 1:
             names = [path]
         else:
-            names = [path.with_name(f"{path.stem}-{number}{path.suffix}") for number in range(len(frames))]
+            digits = len(str(len(frames) - 1))  # the order of names is that of frames
+            names = [path.with_name(f"{path.stem}-{n:0{digits}}{path.suffix}") for n in range(len(frames))]
         for name, atoms in zip(names, frames, strict=True):
             name.write_text(_magres(atoms), encoding="utf-8")
         return names
@@ -153,6 +155,13 @@ def _write_csv(path: Path, frames: Sequence[Atoms], nuclei: Sequence[Nucleus] | 
                         cq = float(nucleus.coupling_mhz(values[2]))
                         coupling = [nucleus.name, f"{nucleus.moment_mb:g}", f"{cq:.6f}"]
                     writer.writerow([number, tag, k + 1, symbol, *coupling, *shape, *six])
+
+
+def _check_nuclei(frames: Sequence[Atoms], nuclei: Sequence[Nucleus]) -> None:
+    present = {str(symbol) for atoms in frames for symbol in atoms.symbols}
+    for nucleus in nuclei:
+        if nucleus.element not in present:
+            raise DataError(f"there is no {nucleus.element} whose couplings {nucleus.name} could have")
 
 
 def _of_element(symbol: str, nuclei: Sequence[Nucleus] | None) -> Sequence[Nucleus | None]:

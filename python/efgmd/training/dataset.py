@@ -139,7 +139,8 @@ def run_names(data: LabelledFrames, split_by: str) -> list[str]:
             present = ", ".join(atoms.info) or "nothing"
             raise DataError(
                 f"{origin}: has no info key '{split_by}' that names its run (it has {present}); "
-                "say --split-by KEY, or --split-by frame if all frames are independent"
+                "say --split-by KEY; or let efgmd convert make one file of many, which names the run of each; or say "
+                "--split-by frame if all frames are independent"
             )
         values.append(str(atoms.info[split_by]))
     counts = Counter(values)

@@ -16,7 +16,7 @@ from rich.table import Table
 from efgmd.errors import ConfigError, DataError, ModelFileError
 from efgmd.frames.neighbours import Batch, batch_of
 from efgmd.frames.readers import read_frames
-from efgmd.frames.writers import write_frames
+from efgmd.frames.writers import write_frames, written_format
 from efgmd.models import EFGModel
 from efgmd.models.io import load_model
 from efgmd.training.predictions import predict_energy
@@ -105,6 +105,8 @@ def select_files(
     DataError, ModelFileError
         Files that cannot be used.
     """
+    if written_format(output) != "extxyz":
+        raise ConfigError(f"{output}: chosen frames are written as extended XYZ; end the name in .xyz or .xyz.gz")
     if output.resolve() in {path.resolve() for path in (*pool, *known)}:
         raise ConfigError(f"{output}: holds frames to choose from; choose another output")
     loaded = [load_model(path) for path in models]

@@ -8,11 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import ase.io
 from ase import Atoms
 from ase.formula import Formula
 
-from efgmd.campaign.checks import bare_structure
+from efgmd.campaign.checks import bare_structure, read_structure
 from efgmd.campaign.config import Nuclei, Sites
 from efgmd.campaign.provenance import machine, versions
 from efgmd.campaign.spec import SPEC_FILE, STRUCTURE_FILE, run_folder
@@ -110,17 +109,15 @@ def _times(run: ImportedRun) -> dict[str, float]:
 
 
 def _structure(own: OwnTrajectory) -> Atoms:
-    try:
-        atoms = ase.io.read(own.structure, index=-1)
-    except Exception as error:  # ASE's readers raise anything
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ConfigError(f"--structure: cannot read {own.structure} as a structure ({reason})") from error
-    if not isinstance(atoms, Atoms) or not atoms.pbc.all() or abs(atoms.cell.volume) < 1e-6:
-        raise ConfigError(f"--structure: {own.structure} is not periodic in three directions, expected pbc and a cell")
+    problems: list[str] = []
+    atoms = read_structure(own.structure, "--structure", problems)
+    if atoms is None:
+        raise ConfigError(problems)
     elements = {choice.nucleus().element for choice in own.nuclei}
-    missing = sorted(elements - set(atoms.get_chemical_symbols()))
-    if missing:
-        raise ConfigError(f"--nuclei: no {missing[0]} in {own.structure}")
+    for option, wanted in (("--nuclei", elements), ("--framework", set(own.sites.framework or ()))):
+        missing = sorted(wanted - set(atoms.get_chemical_symbols()))
+        if missing:
+            raise ConfigError(f"{option}: no {missing[0]} in {own.structure}")
     return bare_structure(atoms, own.sites).repeat(own.supercell)
 
 
