@@ -22,3 +22,13 @@ def instruction_set(request):
     assert _kernels.instruction_set() == request.param
     yield
     _kernels.set_instruction_set(best)
+
+
+@pytest.fixture(scope="module")
+def frames_file(tmp_path_factory):
+    """Two frames of each of ten runs, with tensors."""
+    from toy_data import write_frames
+
+    path = tmp_path_factory.mktemp("toy") / "frames.xyz"
+    write_frames(path, runs=10, per_run=2)
+    return path

@@ -44,13 +44,6 @@ def point_charge_frames(path, runs, seed):
     return path
 
 
-@pytest.fixture(scope="module")
-def frames_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("ridge") / "frames.xyz"
-    write_frames(path, runs=10, per_run=2)
-    return path
-
-
 def test_point_charges_are_learnt_to_a_thousandth_of_their_spread(tmp_path):
     data = point_charge_frames(tmp_path / "train.xyz", 40, seed=1)
     unseen = point_charge_frames(tmp_path / "test.xyz", 10, seed=2)

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from toy_data import write_frames
 
 from efgmd.models import EFGModel
 from efgmd.models.io import load_model, read_metadata
@@ -18,13 +17,6 @@ from efgmd.training.ridge import fit_linear
 from efgmd.training.session import TrainingFiles, train
 from efgmd.training.shares import Share, ShareSearch, some_centres
 from efgmd.training.starting import LINEAR_EFG
-
-
-@pytest.fixture(scope="module")
-def frames_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("shares") / "frames.xyz"
-    write_frames(path, runs=10, per_run=2)
-    return path
 
 
 def regression(rng):

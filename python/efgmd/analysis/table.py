@@ -1,7 +1,7 @@
 """The table printed at the end of a campaign, and numbers written with their errors."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -170,12 +170,21 @@ def temperature_line(entry: dict[str, Any]) -> str:
 
 def all_warnings(results: dict[str, Any]) -> list[str]:
     """Warnings and notes of all temperatures, those that agree in one line."""
+
+    def texts(entry: dict[str, Any]) -> list[str]:
+        first = symmetry_warnings(entry["symmetry"]) + axis_warnings(entry) + length_warnings(entry["sites"])
+        return first + extrapolation_warnings(entry.get("extrapolation")) + entry["notes"]
+
+    return [f"{temperatures} K: {text}" for text, temperatures in told_once(results, texts).items()]
+
+
+def told_once(results: dict[str, Any], texts: Callable[[dict[str, Any]], list[str]]) -> dict[str, str]:
+    """Texts about the entries of single temperatures, each with the temperatures (``250, 300``) that it is about."""
     found: dict[str, list[str]] = {}
     for entry in results["temperatures"]:
-        texts = symmetry_warnings(entry["symmetry"]) + axis_warnings(entry) + length_warnings(entry["sites"])
-        for text in texts + extrapolation_warnings(entry.get("extrapolation")) + entry["notes"]:
+        for text in texts(entry):
             found.setdefault(text, []).append(f"{entry['temperature_K']:g}")
-    return [f"{', '.join(temperatures)} K: {text}" for text, temperatures in found.items()]
+    return {text: ", ".join(temperatures) for text, temperatures in found.items()}
 
 
 def symmetry_warnings(symmetry: dict[str, Any]) -> list[str]:

@@ -13,6 +13,8 @@ from efgmd.campaign.config import Campaign, Sites
 from efgmd.errors import ConfigError, EfgmdError, first_line
 from efgmd.nuclei import DEUTERIUM_MASS
 
+_DATA_SUFFIXES = (".data", ".lmp")  # of LAMMPS, by custom
+
 
 @dataclass(frozen=True)
 class ModelInfo:
@@ -156,9 +158,6 @@ def _structure(campaign: Campaign, problems: list[str]) -> Atoms | None:
     if atoms is None:
         return None
     return bare_structure(atoms, campaign.sites).repeat(campaign.structure.supercell)
-
-
-_DATA_SUFFIXES = (".data", ".lmp")  # of LAMMPS, by custom
 
 
 def _read_data_file(path: Path) -> Atoms:

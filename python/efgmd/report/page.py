@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.axes import Axes
 
 from efgmd.analysis.results import FORMAT, read_results
-from efgmd.analysis.table import MANY_SITES, ROUGH, all_warnings, sign_lines
+from efgmd.analysis.table import MANY_SITES, ROUGH, all_warnings, sign_lines, told_once
 from efgmd.errors import StoreError
 from efgmd.files import write_whole
 from efgmd.report import figures, tables, transition_figures
@@ -118,29 +118,30 @@ def _summary(results: dict[str, Any]) -> str:
     control = (
         f" ({ensemble['pressure_control']}, {ensemble['pressure_bar']:g} bar)" if ensemble["kind"] == "npt" else ""
     )
-    origin = "trajectory of an own run" if ensemble["kind"] == "imported" else ensemble["kind"].upper() + control
+    origin = "trajectory of an own run" if ensemble["kind"] == IMPORTED else ensemble["kind"].upper() + control
     return f"{results['n_atoms']} atoms, {origin} at {temperatures} K; {_times(results)}."
 
 
 def _times(results: dict[str, Any]) -> str:
     """Lengths and steps of the runs: those of the campaign, or of each imported run, those that agree told once."""
     campaign = results["campaign"]
-    found: dict[str, list[str]] = {}
-    for entry in results["temperatures"]:
+
+    def text(entry: dict[str, Any]) -> str:
         if campaign["ensemble"]["kind"] == IMPORTED:
             times = campaign["runs"][entry["folder"]]
             before = f"{times['skipped_ps']:g} ps that were skipped"
         else:
             times = campaign
             before = f"{times['equilibration_ps']:g} ps of equilibration"
-        text = (
+        return (
             f"{times['production_ps']:g} ps after {before}, time step {times['timestep_fs']:g} fs, "
             f"a tensor sample every {times['sampling_fs']:g} fs"
         )
-        found.setdefault(text, []).append(f"{entry['temperature_K']:g}")
+
+    found = told_once(results, lambda entry: [text(entry)])
     if len(found) == 1:
         return next(iter(found))
-    return "; ".join(f"at {', '.join(temperatures)} K {text}" for text, temperatures in found.items())
+    return "; ".join(f"at {temperatures} K {times}" for times, temperatures in found.items())
 
 
 def _incomplete(results: dict[str, Any]) -> str:

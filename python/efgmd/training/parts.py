@@ -46,8 +46,8 @@ class Part(Protocol):
         ...
 
 
-class Pairs:
-    """Sums over neighbours.
+class _OfDensities:
+    """Made of the densities of an element's centres.
 
     Parameters
     ----------
@@ -64,6 +64,10 @@ class Pairs:
     def __init__(self, block: Tensor, basis: DensityBasis, element: int, linear: LinearTensor) -> None:
         self._block, self._basis, self._element, self._linear = block, basis, element, linear
 
+
+class Pairs(_OfDensities):
+    """Sums over neighbours; parameters as of `_OfDensities`."""
+
     def form(self, decay: float, rows: NDArray[np.int64]) -> tuple[FloatArray, Install]:
         """See `Part`."""
         weighting = _weighting(self._basis, self._element, decay)
@@ -75,13 +79,8 @@ class Pairs:
         return features, install
 
 
-class Triples:
-    """Sums over pairs of neighbours; parameters as of `Pairs`."""
-
-    decays: tuple[float, ...] = _OWN_DECAYS
-
-    def __init__(self, block: Tensor, basis: DensityBasis, element: int, linear: LinearTensor) -> None:
-        self._block, self._basis, self._element, self._linear = block, basis, element, linear
+class Triples(_OfDensities):
+    """Sums over pairs of neighbours; parameters as of `_OfDensities`."""
 
     def form(self, decay: float, rows: NDArray[np.int64]) -> tuple[FloatArray, Install]:
         """See `Part`."""

@@ -201,37 +201,29 @@ def _features(parts: dict[str, Part], shares: dict[str, Share], count: int) -> t
     Messages from all elements are reduced together to the combinations that vary most.
     """
     rows = np.arange(count)
-    columns: list[FloatArray] = []
-    installs: list[Install] = []
-    sent: list[FloatArray] = []
-    receivers: list[Install] = []
+    others: list[tuple[FloatArray, Install]] = []
+    sent: list[tuple[FloatArray, Install]] = []
     for name, part in parts.items():
         features, install = part.form(shares[name].decay, rows)
         factor = shares[name].size / spread(features)
-        installing = _scaled(install, factor)
-        if isinstance(part, Sent):
-            sent.append(factor * features)
-            receivers.append(installing)
-        else:
-            columns.append(factor * features)
-            installs.append(installing)
+        (sent if isinstance(part, Sent) else others).append((factor * features, _scaled(install, factor)))
     if sent:
-        reduced, back = _reduced(np.concatenate(sent, axis=2))
-        widths = np.cumsum([features.shape[2] for features in sent])[:-1]
+        every, receive = _joined(sent)
+        reduced, back = _reduced(every)
+        others.append((reduced, lambda weights: receive(weights @ back.T)))
+    matrix, install = _joined(others)
+    return matrix.reshape(5 * count, -1), install
 
-        def receive(weights: FloatArray) -> None:
-            for install, own in zip(receivers, np.split(weights @ back.T, widths, axis=1), strict=True):
-                install(own)
 
-        columns.append(reduced)
-        installs.append(receive)
-    ends = np.cumsum([features.shape[2] for features in columns])[:-1]
+def _joined(parts: Sequence[tuple[FloatArray, Install]]) -> tuple[FloatArray, Install]:
+    """Features of several parts side by side, and what hands each part its own of their weights."""
+    ends = np.cumsum([features.shape[2] for features, _ in parts])[:-1]
 
-    def install_all(weights: FloatArray) -> None:
-        for install, own in zip(installs, np.split(weights, ends, axis=1), strict=True):
+    def install_each(weights: FloatArray) -> None:
+        for (_, install), own in zip(parts, np.split(weights, ends, axis=1), strict=True):
             install(own)
 
-    return np.concatenate(columns, axis=2).reshape(5 * count, -1), install_all
+    return np.concatenate([features for features, _ in parts], axis=2), install_each
 
 
 def _scaled(install: Install, factor: float) -> Install:
